@@ -1,0 +1,34 @@
+# `make demo` tracks an object through the embedded clip; `make test` runs the checks. Both set up .venv themselves.
+PYTHON ?= python3
+VENV := .venv
+BIN := $(VENV)/bin
+
+.PHONY: venv demo test test-all lint clean
+
+venv: $(VENV)/.done
+
+# Torch first, then sam2 without build isolation: its build needs torch, and isolation would download a second one.
+$(VENV)/.done: pyproject.toml
+	test -x $(BIN)/python || $(PYTHON) -m venv $(VENV)
+	$(BIN)/pip install -q setuptools wheel
+	$(BIN)/pip install -q torch torchvision
+	SAM2_BUILD_CUDA=0 $(BIN)/pip install -q --no-build-isolation sam2
+	$(BIN)/pip install -q --no-build-isolation -e '.[dev]'
+	touch $@
+
+demo: venv
+	$(BIN)/sam2long demo -o outputs/demo
+
+test: venv lint
+	$(BIN)/python -m pytest -m "not slow"
+
+test-all: venv lint
+	$(BIN)/python -m pytest
+
+lint: venv
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+	$(BIN)/mypy
+
+clean:
+	rm -rf outputs build dist *.egg-info .mypy_cache .ruff_cache .pytest_cache
