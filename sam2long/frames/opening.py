@@ -1,0 +1,96 @@
+"""From whatever holds a video to the source that reads it."""
+
+from __future__ import annotations
+
+import io
+import os
+import stat
+from collections.abc import Iterable, Mapping, Sequence, Set
+from pathlib import Path
+from typing import Any, cast
+
+import numpy as np
+import torch
+
+from sam2long.frames.arrays import SequenceFrames, SpooledFrames
+from sam2long.frames.images import IMAGE_SUFFIXES, ImageFiles, open_image_folder
+from sam2long.frames.source import FrameSource
+from sam2long.frames.streaming import is_live, is_url, stream_frames
+from sam2long.frames.video import VideoFrames
+
+
+def open_frames(video: Any) -> FrameSource:
+    """Open `video` for reading by frame index. Nothing is decoded but what its size takes.
+
+    `video` is one of
+
+    - a folder of images (JPEG, PNG, TIFF, BMP, WebP) of any names, sorted so that numbers in them count as
+      numbers; where the JPEGs are named by integers alone, they alone are read, as SAM 2 does;
+    - a video file or URL that FFmpeg can seek in, or a file's content as `bytes` or an open binary file
+      (needs the extra `video`); its packets are read through once to count and locate the frames;
+    - `"-"` or a pipe: read to its end and kept on disk, see the last item;
+    - an image file, or a list of paths of image files, in the order given;
+    - a uint8 RGB array or tensor `[T, H, W, 3]`, or any object with `__len__` and `__getitem__` that gives
+      uint8 RGB `[H, W, 3]` arrays, tensors or PIL images;
+    - an iterator (any iterable) of such frames: read to its end, uncompressed, into a temporary file;
+    - a `FrameSource`, which is returned as it is.
+
+    Raises FileNotFoundError for a path that is not there, ValueError for what holds no video (naming it and
+    what to do), FrameError (a ValueError) where the first frame is broken, and ImportError where PyAV is
+    needed and missing.
+    """
+    if isinstance(video, FrameSource):
+        return video
+    if isinstance(video, (str, os.PathLike)):
+        return _open_path(os.fsdecode(video))
+    if isinstance(video, (bytes, bytearray, memoryview)):
+        return _open_bytes(bytes(video))
+    if hasattr(video, "read"):
+        return VideoFrames(video)
+    if isinstance(video, (list, tuple)) and video and all(isinstance(v, (str, os.PathLike)) for v in video):
+        return ImageFiles(_existing_files(video))
+    if isinstance(video, (np.ndarray, torch.Tensor)):
+        return SequenceFrames(cast(Any, video), f"the {type(video).__name__}")
+    if hasattr(video, "__len__") and hasattr(video, "__getitem__") and not isinstance(video, (Mapping, Set)):
+        return SequenceFrames(video, f"the {type(video).__name__}")
+    if isinstance(video, Iterable) and not isinstance(video, (Mapping, Set)):
+        return SpooledFrames(video, f"the {type(video).__name__}")
+    raise ValueError(
+        f"no frames can be read from a {type(video).__name__}; pass a folder, a video file, a list of image "
+        "paths, a uint8 array [T, H, W, 3], or an iterator of uint8 frames [H, W, 3]"
+    )
+
+
+def _open_path(name: str) -> FrameSource:
+    if is_live(name):
+        raise ValueError(
+            f"{name} is live: its number of frames is not known before it ends; "
+            "read it with stream_frames and track it as a stream"
+        )
+    if is_url(name):
+        return VideoFrames(name)
+    if name == "-" or (os.path.exists(name) and stat.S_ISFIFO(os.stat(name).st_mode)):
+        return SpooledFrames(stream_frames(name), name)
+    path = Path(name)
+    if path.is_dir():
+        return open_image_folder(path)
+    if not path.exists():
+        raise FileNotFoundError(f"no file or folder {name}")
+    if path.suffix.lower() in IMAGE_SUFFIXES:
+        return ImageFiles([path])
+    return VideoFrames(name)
+
+
+def _open_bytes(video: bytes) -> FrameSource:
+    # A path as bytes is what os.listdir gives for one; video files begin with headers that hold NUL bytes.
+    if len(video) < 4096 and b"\0" not in video and os.path.exists(video):
+        return _open_path(os.fsdecode(video))
+    return VideoFrames(io.BytesIO(video))
+
+
+def _existing_files(names: Sequence[str | os.PathLike[str]]) -> list[Path]:
+    paths = [Path(name) for name in names]
+    missing = [path for path in paths if not path.is_file()]
+    if missing:
+        raise FileNotFoundError(f"{len(missing)} of {len(paths)} image files are missing; first {missing[0]}")
+    return paths

@@ -1,0 +1,163 @@
+"""Video files, by frame index."""
+
+from __future__ import annotations
+
+import logging
+import threading
+from collections import OrderedDict
+from collections.abc import Iterator
+from typing import IO, Any
+
+from sam2long.frames.decoding import decode_packets, describe, open_container, upright_pixels, video_stream
+from sam2long.frames.source import Frame, FrameError, FrameSource, require_size
+from sam2long.frames.video_index import Keyframe, VideoIndex, count_frames, index_video
+
+logger = logging.getLogger(__name__)
+
+_RECENT_BYTES = 96 << 20
+_RECENT_FRAMES = 32
+
+
+class VideoFrames(FrameSource):
+    """The frames of a video file, URL or open binary file that FFmpeg can decode and seek in.
+
+    Frame `i` is the `i`-th frame of decoding from the start to the end, whichever way it is reached:
+    reading in order decodes each frame once, any other read begins at the last keyframe before it. The
+    last decoded frames (32, or 96 MB) are kept, so that reading backwards decodes each stretch between
+    keyframes a few times and not once per frame.
+
+    Opening reads every packet once to count the frames, and decodes the first frame for the size. Raises
+    FileNotFoundError, or ValueError for a file without video or frames.
+    """
+
+    def __init__(self, video: str | IO[bytes]) -> None:
+        self._video = video
+        self._label = describe(video)
+        self._lock = threading.RLock()
+        self._container: Any = None
+        self._stream: Any = None
+        self._decoded: Iterator[tuple[int, Any]] = iter(())  # frames to come, with their numbers
+        self._next_idx = 0  # the first frame that `_decoded` may still give
+        self._recent: OrderedDict[int, Any] = OrderedDict()  # av.VideoFrame by number
+        self._closed = False
+        self._index = self._make_index()
+        if self._index.num_frames == 0:
+            raise ValueError(f"{self._label} holds no frame that can be decoded")
+        self._start_at(None)
+        first_idx, first = next(self._decoded, (0, None))
+        if first is None:
+            self.close()
+            raise ValueError(f"{self._label} holds no frame that can be decoded")
+        self._keep(first_idx, first)
+        self.height, self.width = upright_pixels(first).shape[:2]
+
+    def __len__(self) -> int:
+        return self._index.num_frames
+
+    def _read(self, frame_idx: int) -> Frame:
+        with self._lock:
+            if self._closed:
+                raise ValueError(f"{self._label} is closed")
+            if frame_idx not in self._recent:
+                self._decode_until(frame_idx)
+            frame = self._recent.get(frame_idx)
+        if frame is None:
+            raise FrameError(self._label, frame_idx, "it cannot be decoded; the file is damaged or truncated there")
+        try:
+            return require_size(upright_pixels(frame), self.height, self.width)
+        except ValueError as error:
+            raise FrameError(self._label, frame_idx, str(error)) from error
+
+    def close(self) -> None:
+        with self._lock:
+            self._closed = True
+            self._decoded = iter(())
+            self._recent.clear()
+            if self._container is not None:
+                self._container.close()
+                self._container = None
+
+    def _decode_until(self, frame_idx: int) -> None:
+        """Decode until frame `frame_idx` is among the recent ones, if it can be decoded at all."""
+        keyframe = self._index.keyframe_before(frame_idx)
+        if (keyframe.frame_idx if keyframe else 0) <= self._next_idx <= frame_idx:
+            self._advance(frame_idx)
+            return
+        # A keyframe may promise more than it keeps (gradual refresh, damage): then the one before it serves.
+        for earlier in (0, 1):
+            self._start_at(self._index.keyframe_before(frame_idx, earlier))
+            self._advance(frame_idx)
+            if frame_idx in self._recent:
+                return
+
+    def _advance(self, frame_idx: int) -> None:
+        for decoded_idx, frame in self._decoded:
+            self._keep(decoded_idx, frame)
+            if decoded_idx >= frame_idx:
+                return
+        self._next_idx = len(self)
+
+    def _keep(self, frame_idx: int, frame: Any) -> None:
+        self._next_idx = frame_idx + 1
+        self._recent[frame_idx] = frame
+        self._recent.move_to_end(frame_idx)
+        frame_bytes = sum(plane.buffer_size for plane in frame.planes)
+        while len(self._recent) > max(2, min(_RECENT_FRAMES, _RECENT_BYTES // frame_bytes)):
+            self._recent.popitem(last=False)
+
+    def _start_at(self, keyframe: Keyframe | None) -> None:
+        """Set `_decoded` to begin at `keyframe` or, where no seek leads there, at an earlier point."""
+        if keyframe is not None and keyframe.packet_idx > 0:
+            for stamp in dict.fromkeys((keyframe.pts, keyframe.dts)):
+                if self._seek(stamp, keyframe):
+                    return
+        self._reopen()
+        self._next_idx = 0
+        self._decoded = self._numbered(self._container.demux(self._stream), first_idx=0)
+
+    def _seek(self, stamp: int, keyframe: Keyframe) -> bool:
+        """Seek to `stamp`. False if that leads past `keyframe` or into the unknown, as some demuxers do."""
+        try:
+            self._container.seek(stamp, stream=self._stream)
+            packets = self._container.demux(self._stream)
+            landed = next(packets)
+        except (StopIteration, OSError, ValueError) as error:
+            logger.debug("%s: seeking to %d failed: %s", self._label, stamp, error)
+            return False
+        packet_idx = self._index.packet_of_stamps.get((landed.pts, landed.dts))
+        if packet_idx is None or packet_idx > keyframe.packet_idx:
+            return False
+        start = next(k for k in self._index.keyframes if k.packet_idx >= packet_idx)
+        self._next_idx = start.frame_idx
+        self._decoded = self._numbered(_chain(landed, packets), first_idx=start.frame_idx)
+        return True
+
+    def _numbered(self, packets: Iterator[Any], first_idx: int) -> Iterator[tuple[int, Any]]:
+        """The decoded frames from `first_idx` on, with their numbers."""
+        frame_of_pts = self._index.frame_of_pts
+        for count, frame in enumerate(decode_packets(packets, self._label)):
+            frame_idx = frame_of_pts.get(frame.pts, -1) if frame_of_pts else count
+            # After a seek a decoder may show pictures of before the keyframe, without what they refer to.
+            if frame_idx >= first_idx:
+                yield frame_idx, frame
+
+    def _make_index(self) -> VideoIndex:
+        self._reopen()
+        index = index_video(self._container, self._stream, self._label)
+        if index is None:
+            self._reopen()
+            index = count_frames(self._container, self._stream, self._label)
+        return index
+
+    def _reopen(self) -> None:
+        if self._container is not None:
+            self._container.close()
+        if not isinstance(self._video, str):
+            self._video.seek(0)
+        self._container = open_container(self._video)
+        self._stream = video_stream(self._container)
+
+
+def _chain(first: Any, rest: Iterator[Any]) -> Iterator[Any]:
+    yield first
+    yield from rest
