@@ -1,0 +1,163 @@
+"""Builders: a predictor from a config name, a YAML of the user's, or a Hugging Face id."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Iterable, Sequence
+from os import PathLike
+from pathlib import Path
+from typing import Any
+
+import sam2
+import torch
+from hydra import compose, initialize_config_dir
+from hydra.core.global_hydra import GlobalHydra
+from hydra.utils import instantiate
+from omegaconf import DictConfig, OmegaConf
+from sam2.build_sam import HF_MODEL_ID_TO_FILENAMES
+
+from sam2long.config import load_memory_tree
+from sam2long.predictor import MemoryTreeLike, SAM2LongVideoPredictor
+from sam2long.resources import resource_dir
+
+logger = logging.getLogger(__name__)
+
+# What `apply_postprocessing` means in sam2's `build_sam2_video_predictor`.
+_POSTPROCESSING = (
+    "++model.sam_mask_decoder_extra_args.dynamic_multimask_via_stability=true",
+    "++model.sam_mask_decoder_extra_args.dynamic_multimask_stability_delta=0.05",
+    "++model.sam_mask_decoder_extra_args.dynamic_multimask_stability_thresh=0.98",
+    "++model.binarize_mask_from_pts_for_mem_enc=true",
+    "++model.fill_hole_area=8",
+)
+
+
+def build_sam2long_video_predictor(
+    config_file: str | PathLike[str],
+    ckpt_path: str | PathLike[str] | None = None,
+    device: str | torch.device | None = None,
+    mode: str = "eval",
+    hydra_overrides_extra: Sequence[str] = (),
+    apply_postprocessing: bool = True,
+    vos_optimized: bool = False,
+    memory_tree: MemoryTreeLike = None,
+) -> SAM2LongVideoPredictor:
+    """Build a predictor; the counterpart of sam2's `build_sam2_video_predictor`.
+
+    Args:
+        config_file: a config name of sam2 ("configs/sam2.1/sam2.1_hiera_l.yaml"), a path to a YAML of your own
+            (Hydra defaults lists work), or the name of an embedded config ("demo").
+        ckpt_path: a checkpoint, {"model": state dict}; None leaves random weights.
+        device: None takes CUDA where there is one, else the CPU.
+        mode: "eval" or "train".
+        hydra_overrides_extra: Hydra overrides, for example ["++model.non_overlap_masks=true"].
+        apply_postprocessing: SAM 2's demo post-processing (hole filling, stability fallback, binarised clicks);
+            its values win over `hydra_overrides_extra`, as they do in sam2.
+        vos_optimized: compile all components.
+        memory_tree: settings of the tree: a `MemoryTreeConfig`, a name, a path, or None for the paper's.
+
+    Raises:
+        FileNotFoundError: if the config or the checkpoint does not exist.
+        ValueError: if a setting is not allowed.
+        RuntimeError: if the checkpoint does not fit the model.
+    """
+    tree_config = load_memory_tree(memory_tree)  # bad settings stop here, before any weight is loaded
+    if mode not in ("eval", "train"):
+        raise ValueError(f"mode must be 'eval' or 'train', got {mode!r}")
+    if ckpt_path is not None and not Path(ckpt_path).is_file():
+        raise FileNotFoundError(f"no checkpoint at {str(ckpt_path)!r}; checkpoints/download_ckpts.sh fetches SAM 2's")
+    target = "SAM2LongVideoPredictorVOS" if vos_optimized else "SAM2LongVideoPredictor"
+    overrides = [f"++model._target_=sam2long.{target}"]
+    if vos_optimized:
+        overrides.append("++model.compile_image_encoder=True")
+    overrides += hydra_overrides_extra
+    if apply_postprocessing:
+        overrides += _POSTPROCESSING
+    cfg = _compose(find_config(config_file), overrides)
+    OmegaConf.resolve(cfg)
+    model = instantiate(cfg.model, _recursive_=True)
+    if memory_tree is not None:
+        model.memory_tree = tree_config
+    if ckpt_path is not None:
+        load_checkpoint(model, ckpt_path)
+    model = model.to(device or ("cuda" if torch.cuda.is_available() else "cpu"))
+    return model.eval() if mode == "eval" else model.train()
+
+
+def build_sam2long_video_predictor_hf(model_id: str, **kwargs: Any) -> SAM2LongVideoPredictor:
+    """Build a predictor with an official checkpoint from the Hugging Face hub (extra `hub`).
+
+    Args:
+        model_id: one of the eight official ids, for example "facebook/sam2.1-hiera-large".
+        **kwargs: passed to `build_sam2long_video_predictor`.
+
+    Raises:
+        ValueError: if the id is not known.
+        ImportError: if `huggingface_hub` is not installed.
+    """
+    if model_id not in HF_MODEL_ID_TO_FILENAMES:
+        raise ValueError(f"unknown model id {model_id!r}; known: {sorted(HF_MODEL_ID_TO_FILENAMES)}")
+    try:
+        from huggingface_hub import hf_hub_download
+    except ImportError as error:
+        raise ImportError("from_pretrained needs huggingface_hub: pip install 'sam2long[hub]'") from error
+    config_name, checkpoint_name = HF_MODEL_ID_TO_FILENAMES[model_id]
+    ckpt_path = hf_hub_download(repo_id=model_id, filename=checkpoint_name)
+    return build_sam2long_video_predictor(config_name, ckpt_path, **kwargs)
+
+
+def find_config(config_file: str | PathLike[str]) -> tuple[Path, str]:
+    """Where a config lies, as (folder for Hydra to search, name in it): sam2's own, a path, or an embedded one.
+
+    Raises:
+        FileNotFoundError: listing the names that are known.
+    """
+    name = str(config_file)
+    sam2_folder = Path(sam2.__path__[0])
+    if name.startswith("configs/") and (sam2_folder / name).is_file():
+        return sam2_folder, name
+    path = Path(name)
+    if path.is_file():
+        return path.resolve().parent, path.name
+    embedded = resource_dir("configs") / f"{path.name.removesuffix('.yaml')}.yaml"
+    if path.parent == Path() and embedded.is_file():
+        return embedded.parent, embedded.name
+    if (sam2_folder / name).is_file():
+        return sam2_folder, name
+    known = sorted({config for config, _ in HF_MODEL_ID_TO_FILENAMES.values()})
+    known += sorted(entry.stem for entry in resource_dir("configs").glob("*.yaml"))
+    raise FileNotFoundError(f"no config {name!r}: give a path to a YAML file or one of {known}")
+
+
+def _compose(config: tuple[Path, str], overrides: Iterable[str]) -> DictConfig:
+    """Compose a config in a Hydra of our own.
+
+    Importing sam2 binds the global Hydra's search path to sam2's package (or leaves an application's own in
+    place), so neither a user's YAML nor, in a Hydra application, sam2's would be found there.
+    """
+    folder, name = config
+    instance = GlobalHydra.instance()
+    before = instance.hydra
+    instance.clear()
+    try:
+        with initialize_config_dir(config_dir=str(folder), version_base="1.2"):
+            cfg = compose(config_name=name, overrides=list(overrides))
+    finally:
+        GlobalHydra.instance().hydra = before
+    if "model" not in cfg:
+        raise ValueError(f"{folder / name} has no 'model' section; see configs/demo.yaml for the layout")
+    return cfg
+
+
+def load_checkpoint(model: torch.nn.Module, ckpt_path: str | PathLike[str]) -> None:
+    """Load {"model": state dict} strictly.
+
+    Raises:
+        ValueError: if the file is not such a checkpoint.
+        RuntimeError: if its tensors do not fit the model, naming them.
+    """
+    checkpoint = torch.load(ckpt_path, map_location="cpu", weights_only=True)
+    if not isinstance(checkpoint, dict) or "model" not in checkpoint:
+        raise ValueError(f"{str(ckpt_path)!r} is not a SAM 2 checkpoint: it has no 'model' entry")
+    model.load_state_dict(checkpoint["model"], strict=True)
+    logger.info("loaded checkpoint %s", ckpt_path)

@@ -1,0 +1,213 @@
+"""One batched forward pass for all pathways of all objects: condition, decode three masks each, encode the selected.
+
+These are SAM 2's own modules, called in SAM 2's own order (`SAM2Base.track_step`). The modules are called
+directly because `_forward_sam_heads` returns only the best mask's object pointer, and the tree needs one per mask.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+import torch.nn.functional as F
+from sam2.modeling.sam2_base import NO_OBJ_SCORE
+from torch import Tensor
+
+from sam2long.memory_bank import FrameMemory, MemoryBank, PathwayMemory
+
+
+@dataclass(slots=True)
+class FrameFeatures:
+    """Image features of one frame, batch size 1, as SAM 2's `_get_image_feature` gives them.
+
+    Attributes:
+        vision_feats, vision_pos: per level, [HW, 1, C].
+        feat_sizes: per level, (H, W).
+    """
+
+    vision_feats: list[Tensor]
+    vision_pos: list[Tensor]
+    feat_sizes: list[tuple[int, int]]
+
+
+@dataclass(slots=True)
+class DecodedMasks:
+    """What the pathways propose for a frame, one row a pathway.
+
+    Attributes:
+        mask_logits: [B, M, h, w] float32, low-res (image_size / 4); SAM 2's no-object value where the object is absent.
+        predicted_ious: [B, M].
+        tokens: mask tokens, [B, M, C] (or [B, 1, C] where the model shares one token between its masks).
+        object_score_logits: occlusion scores, [B, 1].
+    """
+
+    mask_logits: Tensor
+    predicted_ious: Tensor
+    tokens: Tensor
+    object_score_logits: Tensor
+
+    def scores(self) -> tuple[list[list[float]], list[float]]:
+        """(predicted IoUs per row and mask, occlusion score per row): the frame's one device synchronisation."""
+        rows = torch.cat([self.predicted_ious, self.object_score_logits], dim=1).float().tolist()
+        return [row[:-1] for row in rows], [row[-1] for row in rows]
+
+
+@dataclass(slots=True)
+class Hypothesis:
+    """A selected mask and its memory.
+
+    Attributes:
+        memory: what its pathway remembers of the frame.
+        mask_logits: [1, 1, h, w] float32, low-res.
+        object_score_logits: [1, 1].
+        score: cumulative score of its pathway up to this frame.
+    """
+
+    memory: FrameMemory
+    mask_logits: Tensor
+    object_score_logits: Tensor
+    score: float
+
+
+class HypothesisModel:
+    """Runs SAM 2's tracking step for many pathways at once.
+
+    Args:
+        model: the predictor.
+        bank: reads the memories of pathways.
+    """
+
+    def __init__(self, model: Any, bank: MemoryBank) -> None:
+        self._model = model
+        self._bank = bank
+        self._prompts: dict[int, tuple[Tensor, Tensor]] = {}
+        self._image_pe: Tensor | None = None
+
+    def decode(self, frame: FrameFeatures, pathways: Sequence[PathwayMemory]) -> DecodedMasks:
+        """The masks each pathway proposes, rows in the order of `pathways`."""
+        groups: dict[tuple[int, int, bool], list[int]] = {}
+        for row, pathway in enumerate(pathways):
+            groups.setdefault(self._bank.lengths(pathway), []).append(row)
+        features = [self._condition(frame, [pathways[row] for row in rows]) for rows in groups.values()]
+        order = [row for rows in groups.values() for row in rows]
+        pix_feat = features[0] if len(features) == 1 else torch.cat(features, dim=0)
+        if order != sorted(order):
+            back = torch.tensor(order).argsort().to(pix_feat.device, non_blocking=True)
+            pix_feat = pix_feat[back]
+        return self._decode(frame, pix_feat)
+
+    def _condition(self, frame: FrameFeatures, pathways: Sequence[PathwayMemory]) -> Tensor:
+        """The frame's features in the light of each pathway's memory, [B, C, H, W]."""
+        memory, memory_pos, num_obj_ptr_tokens = self._bank.read(pathways)
+        batch_size = len(pathways)
+        pix_feat = self._model.memory_attention(
+            curr=[frame.vision_feats[-1].expand(-1, batch_size, -1)],
+            curr_pos=[frame.vision_pos[-1].expand(-1, batch_size, -1)],
+            memory=memory,
+            memory_pos=memory_pos,
+            num_obj_ptr_tokens=num_obj_ptr_tokens,
+        )
+        # (HW, B, C) -> (B, C, H, W)
+        return pix_feat.permute(1, 2, 0).view(batch_size, -1, *frame.feat_sizes[-1])
+
+    def _decode(self, frame: FrameFeatures, pix_feat: Tensor) -> DecodedMasks:
+        model, batch_size = self._model, pix_feat.shape[0]
+        sparse, dense, image_pe = self._empty_prompt(batch_size, pix_feat.device)
+        mask_logits, ious, tokens, object_score_logits = model.sam_mask_decoder(
+            image_embeddings=pix_feat,
+            image_pe=image_pe,
+            sparse_prompt_embeddings=sparse,
+            dense_prompt_embeddings=dense,
+            multimask_output=True,
+            repeat_image=False,  # one image per pathway already
+            high_res_features=self._high_res_features(frame),
+        )
+        if model.pred_obj_scores:
+            mask_logits = torch.where((object_score_logits > 0)[:, None, None], mask_logits, NO_OBJ_SCORE)
+        return DecodedMasks(mask_logits.float(), ious, tokens, object_score_logits)
+
+    def _high_res_features(self, frame: FrameFeatures) -> list[Tensor] | None:
+        """Features for the decoder's upscaling, [1, C, H, W] each: one image serves all pathways by broadcasting."""
+        if len(frame.vision_feats) == 1:
+            return None
+        return [
+            feats.permute(1, 2, 0).view(1, feats.shape[2], *size)
+            for feats, size in zip(frame.vision_feats[:-1], frame.feat_sizes[:-1], strict=True)
+        ]
+
+    def _empty_prompt(self, batch_size: int, device: torch.device) -> tuple[Tensor, Tensor, Tensor]:
+        """Embeddings of 'no prompt' as SAM 2 gives them on tracked frames (one point of label -1); built once."""
+        encoder = self._model.sam_prompt_encoder
+        if self._image_pe is None:
+            self._image_pe = encoder.get_dense_pe()
+        if batch_size not in self._prompts:
+            points = torch.zeros(batch_size, 1, 2, device=device)
+            labels = -torch.ones(batch_size, 1, dtype=torch.int32, device=device)
+            self._prompts[batch_size] = encoder(points=(points, labels), boxes=None, masks=None)
+        return *self._prompts[batch_size], self._image_pe
+
+    def encode(
+        self,
+        frame_idx: int,
+        frame: FrameFeatures,
+        decoded: DecodedMasks,
+        picks: Sequence[tuple[int, int, float, float, float]],
+    ) -> list[Hypothesis]:
+        """Encode the memory of the selected masks, and of no others.
+
+        Args:
+            picks: per hypothesis (row, mask_idx, cumulative score, predicted IoU, occlusion score).
+        """
+        device = decoded.mask_logits.device
+        index = torch.tensor([[row, mask_idx] for row, mask_idx, *_ in picks]).to(device, non_blocking=True)
+        rows, mask_idxs = index.unbind(dim=1)
+        mask_logits = decoded.mask_logits[rows, mask_idxs].unsqueeze(1)  # (N, 1, h, w)
+        object_score_logits = decoded.object_score_logits[rows]  # (N, 1)
+        shared_token = decoded.tokens.shape[1] == 1
+        tokens = decoded.tokens[rows, torch.zeros_like(mask_idxs) if shared_token else mask_idxs]
+        obj_ptrs = self._object_pointers(tokens, object_score_logits)
+        features = self._encode_memory(frame, mask_logits, object_score_logits)
+        hypotheses = []
+        for i, (_, _, score, predicted_iou, occlusion_score) in enumerate(picks):
+            # Slices are cloned: a view would keep the whole batch alive when its siblings are dropped.
+            memory = FrameMemory(frame_idx, predicted_iou, occlusion_score, _own(features, i), _own(obj_ptrs, i))
+            hypotheses.append(Hypothesis(memory, _own(mask_logits, i), _own(object_score_logits, i), score))
+        return hypotheses
+
+    def _object_pointers(self, tokens: Tensor, object_score_logits: Tensor) -> Tensor:
+        """Pointers [N, C] of mask tokens, gated by presence as in SAM 2's `_forward_sam_heads`."""
+        model = self._model
+        obj_ptrs: Tensor = model.obj_ptr_proj(tokens)
+        if not model.pred_obj_scores:
+            return obj_ptrs
+        present = object_score_logits.sigmoid() if model.soft_no_obj_ptr else (object_score_logits > 0).float()
+        if model.fixed_no_obj_ptr:
+            obj_ptrs = present * obj_ptrs
+        return obj_ptrs + (1 - present) * model.no_obj_ptr
+
+    def _encode_memory(self, frame: FrameFeatures, mask_logits: Tensor, object_score_logits: Tensor) -> Tensor:
+        """Spatial memories [N, C_mem, H, W] in bfloat16, each from its own mask."""
+        model = self._model
+        high_res = F.interpolate(
+            mask_logits, size=(model.image_size, model.image_size), mode="bilinear", align_corners=False
+        )
+        # SAM 2 encodes one object at a time, where its non-overlap constraint does nothing; in a batch it
+        # would take pathways for competing objects.
+        size = 1 if model.non_overlap_masks_for_mem_enc else high_res.shape[0]
+        chunks = [
+            model._encode_new_memory(
+                current_vision_feats=frame.vision_feats,
+                feat_sizes=frame.feat_sizes,
+                pred_masks_high_res=masks,
+                object_score_logits=scores,
+                is_mask_from_pts=False,
+            )[0]
+            for masks, scores in zip(torch.split(high_res, size), torch.split(object_score_logits, size), strict=True)
+        ]
+        return torch.cat(chunks, dim=0).to(torch.bfloat16)
+
+
+def _own(batch: Tensor, row: int) -> Tensor:
+    return batch if batch.shape[0] == 1 else batch[row : row + 1].clone()

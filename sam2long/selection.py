@@ -1,0 +1,145 @@
+"""The two policies of the memory tree, as plain functions over plain numbers: researchers replace these.
+
+`select_candidates` chooses the hypotheses that live on (paper, section 3.2); `choose_memory` chooses the
+frames a pathway remembers (section 3.3). Pass another function to the predictor as `select=` or
+`choose_memory=`.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from typing import Protocol, TypeVar
+
+from sam2long.config import MemoryTreeConfig
+
+# Keeps the logarithm of a predicted IoU of 0 finite (paper, eq. 1).
+EPSILON = 1e-5
+
+
+@dataclass(frozen=True, slots=True)
+class Candidate:
+    """One of the masks that the pathway in one slot proposes for a frame.
+
+    Attributes:
+        slot_idx: the slot of the pathway that proposes it, 0 = best.
+        mask_idx: which of the decoder's masks, 0-2.
+        score: cumulative score, the parent's plus ln(predicted IoU + EPSILON); <= about 0, higher is better.
+        predicted_iou: the decoder's estimate in [0, 1].
+        occlusion_score: SAM 2's `object_score_logits`; positive = visible. The same for all masks of a slot.
+    """
+
+    slot_idx: int
+    mask_idx: int
+    score: float
+    predicted_iou: float
+    occlusion_score: float
+
+
+SelectFunction = Callable[[Sequence[Candidate], MemoryTreeConfig], Sequence[Candidate]]
+
+
+def cumulative_score(parent_score: float, predicted_iou: float) -> float:
+    """Score of a candidate (paper, eq. 1), in double precision."""
+    return parent_score + math.log(predicted_iou + EPSILON)
+
+
+def select_candidates(candidates: Sequence[Candidate], config: MemoryTreeConfig) -> list[Candidate]:
+    """The candidates that fill the slots for the next frame, in slot order (paper, section 3.2).
+
+    On a certain frame these are the P best. On an uncertain one (no occlusion score beyond the threshold)
+    candidates with the same rounded IoU count as the same hypothesis and only the best of them is taken, so
+    that the pathways stay diverse; slots that nothing was taken from then add their best candidate.
+
+    Args:
+        candidates: all masks of all slots, in slot order, then mask order (that order breaks ties).
+        config: the tree's settings.
+
+    Returns:
+        `config.num_pathways` candidates (fewer only if fewer were given), best slot first.
+    """
+    ranked = sorted(candidates, key=lambda candidate: -candidate.score)  # stable: ties keep slot and mask order
+    certainty = max((abs(candidate.occlusion_score) for candidate in candidates), default=0.0)
+    if certainty > config.uncertainty_threshold:
+        return ranked[: config.num_pathways]
+    return _select_diverse(ranked, config.num_pathways)
+
+
+def _select_diverse(ranked: Sequence[Candidate], num_pathways: int) -> list[Candidate]:
+    taken: list[Candidate] = []
+    taken_ious: set[float] = set()
+    for candidate in ranked:
+        if len(taken) == num_pathways:
+            return taken
+        signed_iou = round(candidate.predicted_iou, 2) * (1.0 if candidate.occlusion_score > 0 else -1.0)
+        if signed_iou not in taken_ious:
+            taken_ious.add(signed_iou)
+            taken.append(candidate)
+    represented = {candidate.slot_idx for candidate in taken}
+    for slot_idx in sorted({candidate.slot_idx for candidate in ranked} - represented):
+        if len(taken) == num_pathways:
+            break
+        taken.append(next(candidate for candidate in ranked if candidate.slot_idx == slot_idx))
+    return taken
+
+
+class RememberedFrame(Protocol):
+    """What `choose_memory` may look at; the tensors of the frame travel with it."""
+
+    @property
+    def frame_idx(self) -> int: ...
+    @property
+    def predicted_iou(self) -> float: ...
+    @property
+    def occlusion_score(self) -> float: ...
+
+
+FrameT = TypeVar("FrameT", bound=RememberedFrame)
+
+
+def choose_memory(
+    remembered: tuple[FrameT, ...], newest: FrameT, config: MemoryTreeConfig, capacity: int
+) -> tuple[FrameT, ...]:
+    """The frames a pathway remembers after tracking `newest`: the object-aware memory bank (section 3.3).
+
+    A frame is worth remembering if its mask is trusted and the object is visible. The newest frame is
+    remembered for one step in any case: it is the only one that shows the present.
+
+    Args:
+        remembered: what the pathway remembered before, oldest first (this function's own last result).
+        newest: the frame tracked last.
+        config: the tree's settings.
+        capacity: how many frames worth remembering are kept, SAM 2's `max_obj_ptrs - 1`.
+
+    Returns:
+        At most `capacity + 1` frames, oldest first.
+    """
+    kept = tuple(
+        frame
+        for frame in (*remembered, newest)
+        if frame.predicted_iou > config.iou_threshold and frame.occlusion_score > 0
+    )
+    kept = kept[max(len(kept) - capacity, 0) :]
+    return kept if kept and kept[-1] is newest else (*kept, newest)
+
+
+ChooseMemoryFunction = Callable[[tuple[FrameT, ...], FrameT, MemoryTreeConfig, int], tuple[FrameT, ...]]
+
+
+def modulation_weights(scores: Sequence[float], modulation: tuple[float, float]) -> list[float]:
+    """Weights of memories in cross-attention by the rank of their scores (paper, section 3.3, eq. 5).
+
+    Args:
+        scores: one per memory, higher = more certain. Ties keep their order.
+        modulation: (w_low, w_high).
+
+    Returns:
+        One weight per memory, evenly spaced from w_low (lowest score) to w_high; a single memory gets w_low.
+    """
+    low, high = modulation
+    step = (high - low) / max(len(scores) - 1, 1)
+    weights = [0.0] * len(scores)
+    for rank, idx in enumerate(sorted(range(len(scores)), key=scores.__getitem__)):
+        weights[idx] = low + rank * step
+    return weights

@@ -1,0 +1,140 @@
+"""The structure of a memory tree: nodes, slots, and which frames are decided. No tensors are touched here.
+
+Nodes know their parent and not their children, so a hypothesis that no slot descends from any more is freed
+by Python as soon as it is cut from its frame's layer.
+"""
+
+from __future__ import annotations
+
+import math
+from collections import deque
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from typing import Generic, TypeVar
+
+MemoryT = TypeVar("MemoryT")
+OutputT = TypeVar("OutputT")
+
+
+@dataclass(slots=True, eq=False)
+class MemoryNode(Generic[MemoryT, OutputT]):
+    """One hypothesis on one frame; with its ancestors it is a pathway.
+
+    Attributes:
+        frame_idx: the frame; of a tree's root, the newest frame tracked before the tree began.
+        score: cumulative score of the pathway up to here.
+        output: what this frame's result is if the pathway answers (opaque here); None for a root.
+        remembered: the frames this pathway remembers for the next frame, oldest first. Only the newest node
+            of a pathway carries them, so that memory features of the past are freed.
+        parent: the hypothesis on the frame before; None for a root and for the oldest pending frame.
+    """
+
+    frame_idx: int
+    score: float
+    output: OutputT | None = None
+    remembered: tuple[MemoryT, ...] = ()
+    parent: MemoryNode[MemoryT, OutputT] | None = None
+    num_children: int = 0
+
+
+@dataclass(slots=True)
+class PendingFrame(Generic[MemoryT, OutputT]):
+    """The hypotheses still alive on a frame that is not committed, and how the race stood there.
+
+    Attributes:
+        nodes: at most P hypotheses, in slot order when the frame was tracked.
+        margin: score of slot 0 minus the best slot on another node; inf if there was none.
+        distinct_pathways: number of distinct nodes among the slots.
+    """
+
+    frame_idx: int
+    nodes: list[MemoryNode[MemoryT, OutputT]]
+    margin: float
+    distinct_pathways: int
+
+
+@dataclass(slots=True)
+class MemoryTree(Generic[MemoryT, OutputT]):
+    """P ordered slots over a tree of hypotheses, slot 0 the best; several slots may point to the same node."""
+
+    slots: list[MemoryNode[MemoryT, OutputT]]
+    pending: deque[PendingFrame[MemoryT, OutputT]] = field(default_factory=deque)
+
+    @classmethod
+    def plant(cls, root: MemoryNode[MemoryT, OutputT], num_pathways: int) -> MemoryTree[MemoryT, OutputT]:
+        """A tree whose slots all share `root`, which belongs to the committed past."""
+        return cls(slots=[root] * num_pathways)
+
+    @property
+    def tips(self) -> list[MemoryNode[MemoryT, OutputT]]:
+        """The distinct nodes the slots point to, best first."""
+        return list(dict.fromkeys(self.slots))
+
+    def grow(self, frame_idx: int, slots: Sequence[MemoryNode[MemoryT, OutputT]]) -> None:
+        """Move to the next frame: `slots` are children of the present tips, in their new slot order."""
+        old_tips, self.slots = self.tips, list(slots)
+        new_tips = self.tips
+        for node in new_tips:
+            if node.parent is None or node.parent not in old_tips:
+                raise ValueError(f"the node for frame {frame_idx} does not grow from a slot of the tree")
+            node.parent.num_children += 1
+        best = self.slots[0]
+        runner_up = max((node.score for node in new_tips if node is not best), default=-math.inf)
+        if not self.pending:  # the root is committed: nothing may reach the past through it
+            for node in new_tips:
+                node.parent = None
+        self.pending.append(PendingFrame(frame_idx, new_tips, best.score - runner_up, len(new_tips)))
+        for tip in old_tips:
+            tip.remembered = ()
+        if len(self.pending) > 1:
+            self._prune(len(self.pending) - 2)
+
+    def _prune(self, layer: int) -> None:
+        """Cut the childless nodes of a pending frame, and then those they leave childless before it."""
+        while layer >= 0:
+            nodes = self.pending[layer].nodes
+            alive = [node for node in nodes if node.num_children > 0]
+            if len(alive) == len(nodes):
+                return
+            for node in nodes:
+                if node.num_children == 0 and node.parent is not None:
+                    node.parent.num_children -= 1
+            self.pending[layer].nodes = alive
+            layer -= 1
+
+    def pop_decided(self) -> list[PendingFrame[MemoryT, OutputT]]:
+        """Take out the oldest frames on which all slots share one ancestor: nothing can change them."""
+        decided = []
+        while self.pending and len(self.pending[0].nodes) == 1:
+            decided.append(self.pending.popleft())
+            if self.pending:
+                for node in self.pending[0].nodes:
+                    node.parent = None
+        return decided
+
+    def decide_oldest(self) -> None:
+        """Decide the oldest pending frame for slot 0; slots that do not descend from its node join slot 0."""
+        keep = self._ancestor_on_oldest(self.slots[0])
+        self._set_slots([s if self._ancestor_on_oldest(s) is keep else self.slots[0] for s in self.slots])
+
+    def decide_all(self) -> None:
+        """Decide every pending frame for the pathway of slot 0; all slots join it."""
+        self._set_slots([self.slots[0]] * len(self.slots))
+
+    def _set_slots(self, slots: list[MemoryNode[MemoryT, OutputT]]) -> None:
+        """Point the slots to a subset of the present tips and drop what no slot descends from."""
+        self.slots = slots
+        if not self.pending:
+            return
+        newest = self.pending[-1]
+        alive = self.tips
+        for node in newest.nodes:
+            if node not in alive and node.parent is not None:
+                node.parent.num_children -= 1
+        newest.nodes = alive
+        self._prune(len(self.pending) - 2)
+
+    def _ancestor_on_oldest(self, node: MemoryNode[MemoryT, OutputT]) -> MemoryNode[MemoryT, OutputT]:
+        while node.parent is not None:
+            node = node.parent
+        return node
