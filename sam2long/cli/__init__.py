@@ -1,0 +1,54 @@
+"""The command `sam2long`: it reads arguments, calls the library and prints; nothing else here does."""
+
+from __future__ import annotations
+
+import argparse
+import sys
+from importlib.metadata import version
+from typing import NoReturn
+
+from sam2long.cli import bench, demo, track
+from sam2long.cli.errors import UserError
+
+
+class _Parser(argparse.ArgumentParser):
+    """argparse with our way of saying no: one line, without the usage in front."""
+
+    def error(self, message: str) -> NoReturn:
+        raise UserError(message)
+
+
+def main(argv: list[str] | None = None) -> int:
+    """Run the command line.
+
+    Args:
+        argv: arguments after the program's name; those of the process when left out.
+
+    Returns:
+        The exit status: 0 done; 2 bad input and 1 failed on the way (one line on stderr says what); 130 interrupted.
+    """
+    try:
+        args = _parser().parse_args(argv)
+        return int(args.run(args))
+    except UserError as error:
+        # Messages of libraries may span lines; a user gets one.
+        print("sam2long: error:", " ".join(str(error).split()), file=sys.stderr)
+        return error.exit_status
+    except KeyboardInterrupt:
+        print("sam2long: interrupted", file=sys.stderr)
+        return 130
+
+
+def _parser() -> argparse.ArgumentParser:
+    parser = _Parser(prog="sam2long", description="Track objects through long videos with SAM 2 and a memory tree.")
+    parser.add_argument("--version", action="version", version=f"sam2long {version('sam2long')}")
+    commands = parser.add_subparsers(title="commands", metavar="COMMAND", required=True)
+    for name, room, summary in (
+        ("track", track, "track objects through a video from clicks, boxes or masks"),
+        ("demo", demo, "track an object through the embedded clip with the embedded model"),
+        ("bench", bench, "measure accuracy or speed"),
+    ):
+        command = commands.add_parser(name, help=summary, description=room.__doc__)
+        room.add_arguments(command)
+        command.set_defaults(run=room.run)
+    return parser

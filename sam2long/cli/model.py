@@ -1,0 +1,133 @@
+"""Which model tracks: config, checkpoint, device and memory tree, checked before anything is loaded."""
+
+from __future__ import annotations
+
+import argparse
+from dataclasses import dataclass, replace
+from pathlib import Path
+from textwrap import shorten
+from typing import Any
+
+from sam2long.cli.errors import UserError
+from sam2long.config import MemoryTreeConfig, load_memory_tree
+from sam2long.resources import resource_dir
+
+_SIZES = {"tiny": "t", "small": "s", "base_plus": "b+", "large": "l"}
+OFFICIAL_CONFIGS = {
+    f"{version}_hiera_{size}": f"configs/{version}/{version}_hiera_{letter}.yaml"
+    for version in ("sam2.1", "sam2")
+    for size, letter in _SIZES.items()
+}
+
+
+@dataclass(frozen=True)
+class ModelChoice:
+    """Everything a predictor is built from. `device` None takes CUDA where there is one."""
+
+    config: str
+    checkpoint: Path
+    memory_tree: MemoryTreeConfig
+    device: str | None = None
+
+    def build(self) -> Any:
+        """The predictor (`SAM2LongVideoPredictor`).
+
+        Raises:
+            UserError: if the checkpoint is damaged or belongs to another config.
+        """
+        from pickle import UnpicklingError
+
+        from sam2long import build_sam2long_video_predictor
+
+        try:
+            return build_sam2long_video_predictor(
+                self.config, str(self.checkpoint), device=self.device, memory_tree=self.memory_tree
+            )
+        except (OSError, ValueError, KeyError, RuntimeError, UnpicklingError) as error:
+            # PyTorch names every tensor that does not fit; the first few tell enough.
+            reason = shorten(str(error) or type(error).__name__, 300, placeholder=" ...")
+            raise UserError(f"cannot load {self.checkpoint} into {self.config}: {reason}") from error
+
+
+def add_model_arguments(parser: argparse.ArgumentParser) -> None:
+    model = parser.add_argument_group("model (default: the small embedded one)")
+    model.add_argument("--config", help="a sam2 config name or a path to a YAML; known for official checkpoints")
+    model.add_argument("--checkpoint", type=Path, help="weights; checkpoints/download_ckpts.sh fetches SAM 2's")
+    model.add_argument("--device", help="cpu, cuda, cuda:1, mps ... (default: cuda where there is one)")
+    tree = parser.add_argument_group("memory tree (default: the paper's settings)")
+    tree.add_argument("--tree", metavar="NAME|FILE", help="named settings (paper, authors_command) or a YAML file")
+    tree.add_argument("--num-pathways", type=int, metavar="K", help="hypotheses kept per object; 1 is SAM 2 itself")
+    tree.add_argument("--iou-threshold", type=float, metavar="X", help="predicted IoU a remembered frame must exceed")
+    tree.add_argument(
+        "--uncertainty-threshold", type=float, metavar="X", help="|occlusion score| up to which a frame is uncertain"
+    )
+
+
+def choose_model(args: argparse.Namespace) -> ModelChoice:
+    """Read what `add_model_arguments` added.
+
+    Raises:
+        UserError: if a file is missing, a setting is not allowed or the device is not there.
+    """
+    config, checkpoint = _choose_files(args.config, args.checkpoint)
+    choice = ModelChoice(config, checkpoint, _choose_tree(args), args.device)
+    if args.device is not None:
+        _check_device(args.device)
+    return choice
+
+
+def embedded_model(device: str | None = None) -> ModelChoice:
+    """The model that comes with the package, at the paper's settings."""
+    config = resource_dir("configs") / "demo.yaml"
+    return ModelChoice(str(config), resource_dir("checkpoints") / "demo.pt", MemoryTreeConfig(), device)
+
+
+def _choose_files(config: str | None, checkpoint: Path | None) -> tuple[str, Path]:
+    if checkpoint is None:
+        if config is not None:
+            raise UserError(f"--config {config} needs --checkpoint: weights to go with it")
+        embedded = embedded_model()
+        return embedded.config, embedded.checkpoint
+    if not checkpoint.is_file():
+        fetch = f"; fetch it with checkpoints/download_ckpts.sh {checkpoint.stem}"
+        raise UserError(f"no checkpoint {checkpoint}{fetch if checkpoint.stem in OFFICIAL_CONFIGS else ''}")
+    if config is None:
+        if checkpoint.stem not in OFFICIAL_CONFIGS:
+            raise UserError(f"--checkpoint {checkpoint} needs --config: the name does not tell its architecture")
+        return OFFICIAL_CONFIGS[checkpoint.stem], checkpoint
+    from sam2long.build import find_config
+
+    try:
+        find_config(config)
+    except FileNotFoundError as error:
+        raise UserError(str(error)) from None
+    return config, checkpoint
+
+
+def _choose_tree(args: argparse.Namespace) -> MemoryTreeConfig:
+    from yaml import YAMLError  # type: ignore[import-untyped]
+
+    names = ("num_pathways", "iou_threshold", "uncertainty_threshold")
+    given = {name: getattr(args, name) for name in names if getattr(args, name) is not None}
+    try:
+        return replace(load_memory_tree(args.tree), **given)
+    except (OSError, ValueError, YAMLError) as error:
+        raise UserError(str(error)) from error
+
+
+def _check_device(name: str) -> None:
+    import torch
+
+    try:
+        device = torch.device(name)
+    except RuntimeError:
+        raise UserError(f"--device {name}: no such kind of device; use cpu, cuda, cuda:N or mps") from None
+    if device.type == "cuda":
+        found = torch.cuda.device_count() if torch.cuda.is_available() else 0
+        if (device.index or 0) >= found:
+            raise UserError(f"--device {name}: PyTorch finds {found} CUDA devices")
+    elif device.type == "mps":
+        if not torch.backends.mps.is_available():
+            raise UserError(f"--device {name}: PyTorch finds no MPS device")
+    elif device.type != "cpu":
+        raise UserError(f"--device {name}: use cpu, cuda, cuda:N or mps")

@@ -1,0 +1,116 @@
+"""The results folder: every file in it is written under another name first and appears when it is whole."""
+
+from __future__ import annotations
+
+import json
+import math
+import os
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import asdict
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+from PIL import Image
+
+from sam2long.cli.errors import UserError
+from sam2long.visualize import UInt8Array, davis_palette
+
+if TYPE_CHECKING:
+    from sam2long.scores import FrameScores
+
+_PALETTE = davis_palette().tobytes()
+
+
+class ResultFolder:
+    """`run.json` (what was run), `masks/NAME.png`, `scores.json` and `overlay.mp4` in one folder.
+
+    Making one checks the folder and changes nothing; `begin` clears an earlier run's results.
+
+    Args:
+        path: the folder; it may be missing.
+        overwrite: replace the results of an earlier run.
+
+    Raises:
+        UserError: if the path is a file, or the folder holds something and `overwrite` is off.
+    """
+
+    def __init__(self, path: Path, *, overwrite: bool = False) -> None:
+        self.path = path
+        self.run = path / "run.json"
+        self.masks = path / "masks"
+        self.scores = path / "scores.json"
+        self.overlay = path / "overlay.mp4"
+        if path.exists() and not path.is_dir():
+            raise UserError(f"{path} is a file: give -o a folder")
+        visible = [entry for entry in path.glob("*") if not entry.name.startswith(".")]
+        if visible and not overwrite:
+            what = "results of an earlier run" if self.run.exists() else f"files ({visible[0].name} ...)"
+            raise UserError(f"{path} already holds {what}: give -o another folder, or add --overwrite")
+
+    def begin(self, run: Mapping[str, Any]) -> None:
+        """Make the folder, remove an earlier run's files from it, and note what is run now.
+
+        Raises:
+            UserError: if the folder cannot be written.
+        """
+        try:
+            if self.run.exists():  # the sign of an earlier run: other people's files stay
+                for old in (*self.masks.glob("*.png"), self.scores, self.overlay):
+                    old.unlink(missing_ok=True)
+            self.masks.mkdir(parents=True, exist_ok=True)
+            _write_json(self.run, run)
+        except OSError as error:
+            raise UserError(f"cannot write to {self.path}: {error}") from error
+
+    def write_mask(self, name: str, id_map: UInt8Array) -> None:
+        """Write object ids, uint8 [H, W], as an indexed PNG in DAVIS colours."""
+        image = Image.fromarray(id_map)
+        image.putpalette(_PALETTE)
+        with replacing(self.masks / f"{name}.png") as part:
+            image.save(part, format="PNG")
+
+    def read_mask(self, name: str) -> UInt8Array | None:
+        """The object ids written for a frame, uint8 [H, W]; None where it was not tracked."""
+        path = self.masks / f"{name}.png"
+        if not path.exists():
+            return None
+        with Image.open(path) as image:
+            return np.array(image)
+
+    def write_scores(self, scores: Mapping[int, Mapping[int, FrameScores]], names: Mapping[int, str]) -> None:
+        """Write object id -> frame index -> scores; `names` are the frames' (those of their masks)."""
+        objects = [
+            {
+                "obj_id": obj_id,
+                "frames": [
+                    {"frame": t, "name": names[t], **_finite(asdict(of_frame))}
+                    for t, of_frame in sorted(frames.items())
+                ],
+            }
+            for obj_id, frames in scores.items()
+        ]
+        _write_json(self.scores, {"objects": objects})
+
+
+@contextmanager
+def replacing(path: Path) -> Iterator[Path]:
+    """Give a file to write that takes the place of `path` when the block ends well, and goes when it does not."""
+    part = path.with_name(f".{path.name}.part")
+    try:
+        yield part
+        os.replace(part, path)
+    except BaseException:
+        part.unlink(missing_ok=True)
+        raise
+
+
+def _write_json(path: Path, content: Mapping[str, Any]) -> None:
+    with replacing(path) as part:
+        part.write_text(json.dumps(content, indent=1, allow_nan=False) + "\n", encoding="utf-8")
+
+
+def _finite(numbers: dict[str, Any]) -> dict[str, Any]:
+    """JSON knows no infinity: a margin without a runner-up becomes null."""
+    return {key: value if math.isfinite(value) else None for key, value in numbers.items()}

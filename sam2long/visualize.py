@@ -1,0 +1,187 @@
+"""Pictures of results: the DAVIS palette, masks over frames, labelled panels side by side, score plots."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import numpy.typing as npt
+from PIL import Image, ImageChops, ImageDraw, ImageFilter, ImageFont
+
+if TYPE_CHECKING:
+    from sam2long.scores import FrameScores
+
+UInt8Array = npt.NDArray[np.uint8]
+BoolArray = npt.NDArray[np.bool_]
+
+MASK_ALPHA = 0.45
+
+
+def davis_palette() -> UInt8Array:
+    """The 256 colours of DAVIS and PASCAL VOC, uint8 [256, 3]: row k is object k's RGB colour, row 0 black."""
+    index = np.arange(256)
+    palette = np.zeros((256, 3), dtype=np.uint8)
+    # The bits of the index, three at a time, become the bits of R, G and B from the most significant down.
+    for place in range(8):
+        for channel in range(3):
+            bit = (index >> (3 * place + channel)) & 1
+            palette[:, channel] |= (bit << (7 - place)).astype(np.uint8)
+    return palette
+
+
+_PALETTE = davis_palette()
+
+
+def object_color(obj_id: int) -> tuple[int, int, int]:
+    """The DAVIS colour of an object id, brightened so that it shows on dark and on light frames.
+
+    The hue is the palette's; its strongest channel is raised to 255. Ids above 255 repeat from 1.
+    """
+    red, green, blue = (int(value) for value in _PALETTE[(obj_id - 1) % 255 + 1])
+    strongest = max(red, green, blue)
+    return red * 255 // strongest, green * 255 // strongest, blue * 255 // strongest
+
+
+def overlay(frame: UInt8Array, masks: Mapping[int, BoolArray], *, alpha: float = MASK_ALPHA) -> UInt8Array:
+    """Paint masks over a frame: a translucent DAVIS colour inside, an opaque contour with a dark rim around.
+
+    Args:
+        frame: RGB, uint8 [H, W, 3]. Left unchanged.
+        masks: object id -> bool [H, W]; where masks overlap, the later one lies on top.
+        alpha: opacity of the inside, 0 to 1.
+
+    Returns:
+        RGB, uint8 [H, W, 3].
+
+    Raises:
+        ValueError: if a mask is not of the frame's size.
+    """
+    height, width = frame.shape[:2]
+    line = contour_width(height, width)
+    picture = frame.copy()
+    for obj_id, mask in masks.items():
+        if mask.shape != (height, width):
+            raise ValueError(f"mask of object {obj_id} is {mask.shape}, the frame {(height, width)}")
+        if not mask.any():
+            continue
+        color = np.array(object_color(obj_id), dtype=np.float32)
+        inside = (1 - alpha) * picture[mask] + alpha * color
+        picture[mask] = np.round(inside).astype(np.uint8)
+        contour, rim = _contour_and_rim(mask, line)
+        picture[rim] //= 3
+        picture[contour] = color.astype(np.uint8)
+    return picture
+
+
+def contour_width(height: int, width: int) -> int:
+    """Pixels a contour needs to be seen at this frame size: 1 below 480 lines, one more for every 480."""
+    return 1 + min(height, width) // 480
+
+
+def _contour_and_rim(mask: BoolArray, line: int) -> tuple[BoolArray, BoolArray]:
+    """The mask's inner border, `line` pixels wide, and the ring of the same width just outside it."""
+    # A border of zeros makes masks that touch the frame's edge keep their contour there.
+    padded = Image.fromarray(np.pad(mask, line).astype(np.uint8) * 255)
+    size = 2 * line + 1
+    contour = ImageChops.subtract(padded, padded.filter(ImageFilter.MinFilter(size)))
+    rim = ImageChops.subtract(padded.filter(ImageFilter.MaxFilter(size)), padded)
+    inner = slice(line, -line)
+    return np.asarray(contour)[inner, inner] > 0, np.asarray(rim)[inner, inner] > 0
+
+
+def draw_prompt(
+    frame: UInt8Array,
+    *,
+    obj_id: int,
+    points: Sequence[Sequence[float]] = (),
+    labels: Sequence[int] = (),
+    box: Sequence[float] | None = None,
+) -> UInt8Array:
+    """Mark an object's clicks and box on a copy of a frame.
+
+    Args:
+        frame: RGB, uint8 [H, W, 3].
+        obj_id: whose colour to draw with.
+        points: (x, y) in pixels of the frame.
+        labels: one for every point: 1 (drawn as a plus) is on the object, 0 (drawn as a bar) is not.
+        box: (x0, y0, x1, y1) in pixels of the frame.
+    """
+    picture = Image.fromarray(frame)
+    draw = ImageDraw.Draw(picture)
+    line = contour_width(*frame.shape[:2])
+    if box is not None:
+        draw.rectangle(tuple(box), outline=object_color(obj_id), width=line)
+    radius = 4 * line
+    for (x, y), label in zip(points, labels, strict=True):
+        fill = (40, 200, 80) if label == 1 else (230, 60, 60)
+        draw.ellipse((x - radius, y - radius, x + radius, y + radius), fill=fill, outline="white", width=line)
+        arm = radius // 2
+        draw.line((x - arm, y, x + arm, y), fill="white", width=line)
+        if label == 1:
+            draw.line((x, y - arm, x, y + arm), fill="white", width=line)
+    return np.array(picture)
+
+
+def side_by_side(images: Sequence[UInt8Array], labels: Sequence[str]) -> UInt8Array:
+    """Join pictures of one height from left to right, each under its label.
+
+    Args:
+        images: RGB, uint8 [H, W_i, 3].
+        labels: one for every image.
+
+    Returns:
+        RGB, uint8 [H + caption, sum of W_i and the gaps between them, 3].
+
+    Raises:
+        ValueError: if there are no images, heights differ, or there is not one label for each.
+    """
+    if not images or len(images) != len(labels):
+        raise ValueError(f"{len(images)} images and {len(labels)} labels; give one label for each image")
+    heights = {image.shape[0] for image in images}
+    if len(heights) > 1:
+        raise ValueError(f"images differ in height: {sorted(heights)}")
+    height = heights.pop()
+    font_size = max(12, height // 24)
+    caption, gap = round(font_size * 1.6), max(2, height // 120)
+    width = sum(image.shape[1] for image in images) + gap * (len(images) - 1)
+    panel = Image.new("RGB", (width, height + caption), (24, 24, 24))
+    draw = ImageDraw.Draw(panel)
+    left = 0
+    for image, label in zip(images, labels, strict=True):
+        panel.paste(Image.fromarray(image), (left, caption))
+        middle = (left + image.shape[1] / 2, caption / 2)
+        draw.text(middle, label, fill="white", anchor="mm", font=ImageFont.load_default(font_size))
+        left += image.shape[1] + gap
+    return np.array(panel)
+
+
+def plot_scores(scores: Mapping[int, FrameScores], axes: Any = None) -> Any:
+    """Plot what the memory tree thought of one object: predicted IoU, occlusion score, distinct pathways.
+
+    Args:
+        scores: frame index -> scores, as `SAM2LongVideoPredictor.get_scores` returns.
+        axes: three matplotlib axes stacked on top of each other; made when left out.
+
+    Returns:
+        The three axes.
+
+    Raises:
+        ImportError: if matplotlib is missing (extra `viz`).
+    """
+    if axes is None:
+        try:
+            from matplotlib import pyplot
+        except ImportError as error:
+            raise ImportError("plots need matplotlib: pip install 'sam2long[viz]'") from error
+        _, axes = pyplot.subplots(3, 1, sharex=True, figsize=(8, 4.5), layout="constrained")
+    frames = sorted(scores)
+    iou, occlusion, pathways = axes
+    iou.plot(frames, [scores[t].predicted_iou for t in frames])
+    iou.set(ylabel="predicted IoU", ylim=(0, 1.02))
+    occlusion.plot(frames, [scores[t].occlusion_score for t in frames])
+    occlusion.axhline(0, color="gray", linewidth=0.8)
+    occlusion.set(ylabel="occlusion score")
+    pathways.step(frames, [scores[t].distinct_pathways for t in frames], where="mid")
+    pathways.set(ylabel="pathways", xlabel="frame")
+    return axes
