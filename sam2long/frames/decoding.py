@@ -77,7 +77,7 @@ def decode_packets(packets: Iterable[Any], label: str) -> Iterator[Any]:
         except av.error.EOFError:  # decoding past the end, after a broken end of file
             return
         except av.error.FFmpegError as error:
-            logger.warning("%s: a packet at %s cannot be decoded: %s", label, packet.pts, error)
+            logger.info("%s: a packet at %s cannot be decoded: %s", label, packet.pts, error)
             continue
         yield from frames
 

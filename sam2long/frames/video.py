@@ -83,8 +83,9 @@ class VideoFrames(FrameSource):
         if (keyframe.frame_idx if keyframe else 0) <= self._next_idx <= frame_idx:
             self._advance(frame_idx)
             return
-        # A keyframe may promise more than it keeps (gradual refresh, damage): then the one before it serves.
-        for earlier in (0, 1):
+        # Where pictures are refreshed gradually a decoder shows nothing until all parts are, which can take
+        # until after the next keyframe but one.
+        for earlier in (0, 1, 2):
             self._start_at(self._index.keyframe_before(frame_idx, earlier))
             self._advance(frame_idx)
             if frame_idx in self._recent:
@@ -124,21 +125,21 @@ class VideoFrames(FrameSource):
         except (StopIteration, OSError, ValueError) as error:
             logger.debug("%s: seeking to %d failed: %s", self._label, stamp, error)
             return False
-        packet_idx = self._index.packet_of_stamps.get((landed.pts, landed.dts))
+        packet_idx = self._index.packet_at(landed.pts)
         if packet_idx is None or packet_idx > keyframe.packet_idx:
             return False
-        start = next(k for k in self._index.keyframes if k.packet_idx >= packet_idx)
+        start = self._index.keyframe_from(packet_idx)
         self._next_idx = start.frame_idx
         self._decoded = self._numbered(_chain(landed, packets), first_idx=start.frame_idx)
         return True
 
     def _numbered(self, packets: Iterator[Any], first_idx: int) -> Iterator[tuple[int, Any]]:
         """The decoded frames from `first_idx` on, with their numbers."""
-        frame_of_pts = self._index.frame_of_pts
+        by_time_stamp = self._index.by_time_stamp
         for count, frame in enumerate(decode_packets(packets, self._label)):
-            frame_idx = frame_of_pts.get(frame.pts, -1) if frame_of_pts else count
+            frame_idx = self._index.frame_at(frame.pts) if by_time_stamp else count
             # After a seek a decoder may show pictures of before the keyframe, without what they refer to.
-            if frame_idx >= first_idx:
+            if frame_idx is not None and frame_idx >= first_idx:
                 yield frame_idx, frame
 
     def _make_index(self) -> VideoIndex:

@@ -2,69 +2,111 @@
 
 from __future__ import annotations
 
-import bisect
 import logging
+from array import array
 from dataclasses import dataclass, field
 from typing import Any
+
+import numpy as np
+import numpy.typing as npt
 
 from sam2long.frames.decoding import decode_packets, import_av
 
 logger = logging.getLogger(__name__)
 
+Numbers = npt.NDArray[np.int64]
+
 _MAX_REORDER = 64
-"""Places a frame may lie from where its packet does; codecs reorder within 16, broken clocks do not care."""
+"""Places a frame may lie from where its packet does. Codecs reorder within 16; more is a broken clock."""
+
+
+def _none() -> Numbers:
+    return np.empty(0, dtype=np.int64)
 
 
 @dataclass(frozen=True)
 class Keyframe:
     """A packet from which decoding can begin."""
 
-    frame_idx: int  # its place in the order of showing
-    packet_idx: int  # its place in the file
+    frame_idx: int  # the first frame that needs nothing before the packet
+    packet_idx: int  # the packet's place in the file
     pts: int
     dts: int
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)
 class VideoIndex:
     """The frames of a video in the order they are shown, and where decoding can begin.
 
-    `frame_of_pts` numbers the frames by their time stamps. It is empty where these cannot tell frames
-    apart (elementary streams have none, broken files repeat them): such frames were counted by decoding,
-    and are found by decoding from the start.
+    The arrays are empty where time stamps cannot tell frames apart (elementary streams have none, broken
+    files repeat them): such frames were counted by decoding, and are found by decoding from the start.
     """
 
     num_frames: int
-    frame_of_pts: dict[int, int] = field(default_factory=dict)
-    keyframes: tuple[Keyframe, ...] = ()  # by frame_idx and by packet_idx at once
-    packet_of_stamps: dict[tuple[int | None, int | None], int] = field(default_factory=dict)
+    frame_pts: Numbers = field(default_factory=_none)  # [num_frames], ascending
+    packet_pts: Numbers = field(default_factory=_none)  # [packets], in the file's order, as the next
+    packet_dts: Numbers = field(default_factory=_none)
+    key_packets: Numbers = field(default_factory=_none)  # [keyframes], ascending, as the next
+    key_frames: Numbers = field(default_factory=_none)
+
+    @property
+    def by_time_stamp(self) -> bool:
+        """Whether frames are told apart by their time stamps."""
+        return len(self.frame_pts) > 0
+
+    def frame_at(self, pts: int | None) -> int | None:
+        """The number of the frame with this time stamp."""
+        if pts is None:
+            return None
+        place = int(np.searchsorted(self.frame_pts, pts))
+        return place if place < self.num_frames and self.frame_pts[place] == pts else None
+
+    def packet_at(self, pts: int | None) -> int | None:
+        """The place in the file of the last packet with this time stamp."""
+        if pts is None:
+            return None
+        places = np.flatnonzero(self.packet_pts == pts)
+        return int(places[-1]) if len(places) else None
 
     def keyframe_before(self, frame_idx: int, earlier: int = 0) -> Keyframe | None:
-        """The `earlier`-th last keyframe from which `frame_idx` can be decoded; None for the file's start."""
-        place = bisect.bisect_right(self.keyframes, frame_idx, key=lambda keyframe: keyframe.frame_idx)
-        return self.keyframes[place - 1 - earlier] if place > earlier else None
+        """The last keyframe from which `frame_idx` can be decoded, or one `earlier`; None for the file's start."""
+        place = int(np.searchsorted(self.key_frames, frame_idx, side="right")) - 1 - earlier
+        return self._keyframe(place) if place >= 0 else None
+
+    def keyframe_from(self, packet_idx: int) -> Keyframe:
+        """The first keyframe at packet `packet_idx` or after it, where there is one."""
+        return self._keyframe(int(np.searchsorted(self.key_packets, packet_idx)))
+
+    def _keyframe(self, place: int) -> Keyframe:
+        packet_idx = int(self.key_packets[place])
+        pts, dts = int(self.packet_pts[packet_idx]), int(self.packet_dts[packet_idx])
+        return Keyframe(int(self.key_frames[place]), packet_idx, pts, dts)
 
 
 def index_video(container: Any, stream: Any, label: str) -> VideoIndex | None:
     """Index the file by its packets; None where their time stamps do not tell the frames apart."""
-    packets = list(_read_stamps(container, stream, label))
-    shown = [packet for packet in packets if packet.shown]
-    if not shown or any(packet.pts is None for packet in shown):
+    packets = _read_packets(container, stream, label)
+    if packets is None:
         return None
+    pts, dts, is_key, is_shown = packets
+    if len(pts) == 0:
+        return VideoIndex(num_frames=0)
     # Pictures shown before the first keyframe refer to what came before the file was cut: no decoder shows
     # them, and a player's first frame is the keyframe.
-    first_key = next((packet for packet in shown if packet.is_key), shown[0])
-    shown = [packet for packet in shown if packet.pts >= first_key.pts]
-    order = sorted(range(len(shown)), key=lambda idx: shown[idx].pts)
-    frame_of_pts = {shown[idx].pts: frame_idx for frame_idx, idx in enumerate(order)}
-    if len(frame_of_pts) < len(shown) or any(abs(a - b) > _MAX_REORDER for a, b in enumerate(order)):
+    first_key_pts = pts[np.argmax(is_key)] if is_key.any() else pts.min()
+    shown_pts = pts[is_shown & (pts >= first_key_pts)]
+    order = np.argsort(shown_pts, kind="stable")
+    frame_pts = shown_pts[order]
+    moves = np.abs(order - np.arange(len(order)))
+    if (np.diff(frame_pts) == 0).any() or moves.max(initial=0) > _MAX_REORDER:
         return None
-    return VideoIndex(
-        num_frames=len(shown),
-        frame_of_pts=frame_of_pts,
-        keyframes=_usable_keyframes(shown, frame_of_pts),
-        packet_of_stamps={(packet.pts, packet.dts): packet.packet_idx for packet in packets},
-    )
+    # AVI stores no time stamps: where frames are reordered, FFmpeg's guess may number them as they are stored.
+    if container.format.name == "avi" and stream.codec_context.has_b_frames and not moves.any():
+        return None
+    key_packets = np.flatnonzero(is_key)
+    key_frames = np.searchsorted(frame_pts, pts[key_packets])
+    ascending = np.diff(np.maximum.accumulate(key_frames), prepend=-1) > 0
+    return VideoIndex(len(frame_pts), frame_pts, pts, dts, key_packets[ascending], key_frames[ascending])
 
 
 def count_frames(container: Any, stream: Any, label: str) -> VideoIndex:
@@ -73,38 +115,29 @@ def count_frames(container: Any, stream: Any, label: str) -> VideoIndex:
     return VideoIndex(num_frames=sum(1 for _ in decode_packets(container.demux(stream), label)))
 
 
-@dataclass(frozen=True, slots=True)
-class _Packet:
-    packet_idx: int
-    pts: Any  # int, or None where the container stores none
-    dts: Any
-    is_key: bool
-    shown: bool
-
-
-def _read_stamps(container: Any, stream: Any, label: str) -> Any:
-    """A `_Packet` for every packet of `stream`, in the order of the file."""
+def _read_packets(
+    container: Any, stream: Any, label: str
+) -> tuple[Numbers, Numbers, npt.NDArray[np.bool_], npt.NDArray[np.bool_]] | None:
+    """Of every packet in the file's order: pts, dts, is it key, is it shown. None if one has no pts."""
     is_vp8 = stream.codec_context.name in ("vp8", "libvpx")
-    packet_idx = 0
+    pts, dts, is_key, is_shown = array("q"), array("q"), bytearray(), bytearray()
     try:
         for packet in container.demux(stream):
             if packet.size == 0:  # the empty packet that flushes the decoder
                 continue
+            if packet.pts is None:
+                return None
+            pts.append(packet.pts)
+            dts.append(packet.pts if packet.dts is None else packet.dts)
+            is_key.append(packet.is_keyframe)
             # An edit list cuts frames off that other frames refer to: decoded, but not shown. VP8 says so
             # in bit 4 of a frame's first byte (RFC 6386, 9.1); VP9 and AV1 pack hidden with shown frames.
-            shown = not packet.is_discard and not (is_vp8 and not bytes(packet)[0] & 0x10)
-            yield _Packet(packet_idx, packet.pts, packet.dts, packet.is_keyframe, shown)
-            packet_idx += 1
+            is_shown.append(not packet.is_discard and not (is_vp8 and not bytes(packet)[0] & 0x10))
     except import_av().error.FFmpegError as error:
-        logger.warning("%s breaks off after %d packets: %s", label, packet_idx, error)
-
-
-def _usable_keyframes(shown: list[_Packet], frame_of_pts: dict[int, int]) -> tuple[Keyframe, ...]:
-    keyframes: list[Keyframe] = []
-    for packet in shown:
-        if not packet.is_key or packet.dts is None:
-            continue
-        keyframe = Keyframe(frame_of_pts[packet.pts], packet.packet_idx, packet.pts, packet.dts)
-        if not keyframes or keyframe.frame_idx > keyframes[-1].frame_idx:
-            keyframes.append(keyframe)
-    return tuple(keyframes)
+        logger.warning("%s breaks off after %d packets: %s", label, len(pts), error)
+    return (
+        np.array(pts, dtype=np.int64),
+        np.array(dts, dtype=np.int64),
+        np.array(is_key, dtype=np.bool_),
+        np.array(is_shown, dtype=np.bool_),
+    )
