@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import numpy.typing as npt
-from PIL import Image, ImageChops, ImageDraw, ImageFilter, ImageFont
+from PIL import Image, ImageDraw, ImageFont
 
 if TYPE_CHECKING:
     from sam2long.scores import FrameScores
@@ -65,12 +65,9 @@ def overlay(frame: UInt8Array, masks: Mapping[int, BoolArray], *, alpha: float =
             raise ValueError(f"mask of object {obj_id} is {mask.shape}, the frame {(height, width)}")
         if not mask.any():
             continue
-        color = np.array(object_color(obj_id), dtype=np.float32)
-        inside = (1 - alpha) * picture[mask] + alpha * color
-        picture[mask] = np.round(inside).astype(np.uint8)
-        contour, rim = _contour_and_rim(mask, line)
-        picture[rim] //= 3
-        picture[contour] = color.astype(np.uint8)
+        # Only the part of the frame around the mask is touched: frames are large, most objects small.
+        around = _bounding_box(mask, line)
+        _paint(picture[around], mask[around], object_color(obj_id), alpha, line)
     return picture
 
 
@@ -79,15 +76,38 @@ def contour_width(height: int, width: int) -> int:
     return 1 + min(height, width) // 480
 
 
-def _contour_and_rim(mask: BoolArray, line: int) -> tuple[BoolArray, BoolArray]:
-    """The mask's inner border, `line` pixels wide, and the ring of the same width just outside it."""
-    # A border of zeros makes masks that touch the frame's edge keep their contour there.
-    padded = Image.fromarray(np.pad(mask, line).astype(np.uint8) * 255)
-    size = 2 * line + 1
-    contour = ImageChops.subtract(padded, padded.filter(ImageFilter.MinFilter(size)))
-    rim = ImageChops.subtract(padded.filter(ImageFilter.MaxFilter(size)), padded)
-    inner = slice(line, -line)
-    return np.asarray(contour)[inner, inner] > 0, np.asarray(rim)[inner, inner] > 0
+def _bounding_box(mask: BoolArray, margin: int) -> tuple[slice, slice]:
+    rows, columns = np.flatnonzero(mask.any(axis=1)), np.flatnonzero(mask.any(axis=0))
+    return (
+        slice(max(0, rows[0] - margin), rows[-1] + 1 + margin),
+        slice(max(0, columns[0] - margin), columns[-1] + 1 + margin),
+    )
+
+
+def _paint(picture: UInt8Array, mask: BoolArray, color: tuple[int, int, int], alpha: float, line: int) -> None:
+    """Paint one mask into `picture`, in place."""
+    inside = (1 - alpha) * picture[mask] + alpha * np.array(color, dtype=np.float32)
+    picture[mask] = np.round(inside).astype(np.uint8)
+    # Beyond the picture lies background: a mask that touches the edge keeps its contour there.
+    padded = np.pad(mask, line)
+    inner = (slice(line, -line), slice(line, -line))
+    rim = _widened(padded, line)[inner] & ~mask
+    contour = _widened(~padded, line)[inner] & mask
+    picture[rim] //= 3
+    picture[contour] = color
+
+
+def _widened(mask: BoolArray, by: int) -> BoolArray:
+    """Grow a mask by a square of half-width `by`: first along rows, then along columns."""
+    across = mask.copy()
+    for step in range(1, by + 1):
+        across[:, step:] |= mask[:, :-step]
+        across[:, :-step] |= mask[:, step:]
+    grown = across.copy()
+    for step in range(1, by + 1):
+        grown[step:] |= across[:-step]
+        grown[:-step] |= across[step:]
+    return grown
 
 
 def draw_prompt(

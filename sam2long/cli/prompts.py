@@ -138,7 +138,7 @@ def _check_fits(prompt: Prompt, num_frames: int, height: int, width: int) -> Non
             raise UserError(f"{shown} reaches outside {size}")
     if prompt.mask is not None and prompt.mask.shape != (height, width):
         mask_height, mask_width = prompt.mask.shape
-        raise UserError(f"the mask is {mask_width} x {mask_height} pixels, but {size}")
+        raise UserError(f"the mask is {mask_width} x {mask_height} pixels, {size}")
 
 
 def add_to_predictor(predictor: Any, inference_state: Any, prompt: Prompt) -> None:
