@@ -70,14 +70,18 @@ def choose_model(args: argparse.Namespace) -> ModelChoice:
         UserError: if a file is missing, a setting is not allowed or the device is not there.
     """
     config, checkpoint = _choose_files(args.config, args.checkpoint)
-    choice = ModelChoice(config, checkpoint, _choose_tree(args), args.device)
-    if args.device is not None:
-        _check_device(args.device)
-    return choice
+    tree = _choose_tree(args)
+    _check_device(args.device)
+    return ModelChoice(config, checkpoint, tree, args.device)
 
 
 def embedded_model(device: str | None = None) -> ModelChoice:
-    """The model that comes with the package, at the paper's settings."""
+    """The model that comes with the package, at the paper's settings.
+
+    Raises:
+        UserError: if the device is not there.
+    """
+    _check_device(device)
     config = resource_dir("configs") / "demo.yaml"
     return ModelChoice(str(config), resource_dir("checkpoints") / "demo.pt", MemoryTreeConfig(), device)
 
@@ -115,7 +119,9 @@ def _choose_tree(args: argparse.Namespace) -> MemoryTreeConfig:
         raise UserError(str(error)) from error
 
 
-def _check_device(name: str) -> None:
+def _check_device(name: str | None) -> None:
+    if name is None:
+        return
     import torch
 
     try:
