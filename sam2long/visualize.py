@@ -202,6 +202,8 @@ def plot_scores(scores: Mapping[int, FrameScores], axes: Any = None) -> Any:
     occlusion.plot(frames, [scores[t].occlusion_score for t in frames])
     occlusion.axhline(0, color="gray", linewidth=0.8)
     occlusion.set(ylabel="occlusion score")
-    pathways.step(frames, [scores[t].distinct_pathways for t in frames], where="mid")
-    pathways.set(ylabel="pathways", xlabel="frame")
+    alive = [scores[t].distinct_pathways for t in frames]
+    pathways.step(frames, alive, where="mid")
+    most = max(alive, default=1)
+    pathways.set(ylabel="pathways", xlabel="frame", ylim=(0.5, most + 0.5), yticks=range(1, most + 1))
     return axes
