@@ -142,12 +142,13 @@ class _ReadAhead:
         """Wait for a frame worth reading ahead and claim it; None when the thread is to end."""
         with self._changed:
             while not self._stopped:
-                while self._ahead:
-                    frame_idx = self._ahead.popleft()
-                    if frame_idx not in self._cache and frame_idx not in self._in_progress:
-                        self._in_progress.add(frame_idx)
-                        return frame_idx
-                self._changed.wait()
+                if not self._ahead:
+                    self._changed.wait()
+                    continue
+                frame_idx = self._ahead.popleft()
+                if frame_idx not in self._cache and frame_idx not in self._in_progress:
+                    self._in_progress.add(frame_idx)
+                    return frame_idx
             return None
 
     def _decode(self, frame_idx: int) -> torch.Tensor:
@@ -175,7 +176,6 @@ class _ReadAhead:
         """Ask the thread to end and drop the cache. Safe from any thread, finalizers included."""
         with self._changed:
             self._stopped = True
-            self._ahead.clear()
             self._cache.clear()
             self._changed.notify_all()
 

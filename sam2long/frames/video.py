@@ -61,12 +61,14 @@ class VideoFrames(FrameSource):
             if frame_idx not in self._recent:
                 self._decode_until(frame_idx)
             frame = self._recent.get(frame_idx)
-        if frame is None:
-            raise FrameError(self._label, frame_idx, "it cannot be decoded; the file is damaged or truncated there")
-        try:
-            return require_size(upright_pixels(frame), self.height, self.width)
-        except ValueError as error:
-            raise FrameError(self._label, frame_idx, str(error)) from error
+            if frame is None:
+                reason = "it cannot be decoded; the file is damaged or truncated there"
+                raise FrameError(self._label, frame_idx, reason)
+            try:
+                # Under the lock: a frame's colour converter is its own and not thread-safe.
+                return require_size(upright_pixels(frame), self.height, self.width)
+            except ValueError as error:
+                raise FrameError(self._label, frame_idx, str(error)) from error
 
     def close(self) -> None:
         with self._lock:

@@ -1,0 +1,320 @@
+"""Image folders, lists of paths, arrays and iterators as sources of frames."""
+
+from __future__ import annotations
+
+import os
+import tempfile
+import time
+from collections.abc import Iterator
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from hypothesis import given
+from hypothesis import strategies as st
+from PIL import Image
+
+from sam2long.frames import FrameError, FrameSource, open_frames
+from sam2long.frames.images import natural_key
+
+H, W = 24, 32
+
+
+def picture(number: int, height: int = H, width: int = W) -> np.ndarray:
+    return np.random.default_rng(number).integers(0, 256, (height, width, 3), dtype=np.uint8)
+
+
+def write_images(folder: Path, names: list[str]) -> None:
+    """One image per name, number `i` showing `picture(i)` (exactly, but for JPEG and WebP)."""
+    folder.mkdir(exist_ok=True)
+    for number, name in enumerate(names):
+        Image.fromarray(picture(number)).save(folder / name)
+
+
+@pytest.mark.parametrize(
+    ("names", "stems"),
+    [
+        (["10.png", "9.png", "100.png"], ["9", "10", "100"]),
+        (["00001.PNG", "00000.png"], ["00000", "00001"]),
+        (["frame_000010.tif", "frame_000002.tif"], ["frame_000002", "frame_000010"]),
+        (["b.bmp", "a.bmp"], ["a", "b"]),
+        (["cam2-t10.png", "cam10-t1.png", "cam2-t9.png"], ["cam2-t9", "cam2-t10", "cam10-t1"]),
+    ],
+)
+def test_folder_is_read_in_natural_order(tmp_path: Path, names: list[str], stems: list[str]) -> None:
+    write_images(tmp_path / "clip", names)
+    source = open_frames(tmp_path / "clip")
+    assert [source.name(idx) for idx in range(len(source))] == stems
+    written = {Path(name).stem: number for number, name in enumerate(names)}
+    for frame_idx, stem in enumerate(stems):
+        np.testing.assert_array_equal(source[frame_idx], picture(written[stem]))
+    assert (source.height, source.width) == (H, W)
+
+
+@given(st.lists(st.integers(0, 10**12), min_size=1), st.text(st.characters(exclude_characters="/\0")))
+def test_natural_key_orders_numbers_like_numbers(numbers: list[int], prefix: str) -> None:
+    prefix = prefix + "x"  # a digit at the prefix's end would belong to the number
+    names = [f"{prefix}{number}.jpg" for number in numbers]
+    assert sorted(names, key=natural_key) == [f"{prefix}{number}.jpg" for number in sorted(numbers)]
+
+
+@given(st.permutations(["1", "01", "a1", "A1", "a", "", "1a", "²", "٣", "3", "a-1", "a_1"]))
+def test_natural_key_is_a_total_order(names: list[str]) -> None:
+    ordered = sorted(sorted(names), key=natural_key)
+    assert sorted(names, key=natural_key) == ordered
+
+
+def test_folder_that_sam2_reads_is_read_as_sam2_reads_it(tmp_path: Path) -> None:
+    write_images(tmp_path, ["1.jpg", "0.jpg", "0.png", "thumbnail.png"])
+    source = open_frames(str(tmp_path))
+    assert [source.name(idx) for idx in range(len(source))] == ["0", "1"]
+
+
+def test_two_images_of_one_stem_are_refused(tmp_path: Path) -> None:
+    write_images(tmp_path, ["0.png", "0.tif"])
+    with pytest.raises(ValueError, match=r"0\.png and 0\.tif.*keep one kind"):
+        open_frames(tmp_path)
+
+
+def test_other_files_hidden_files_and_folders_are_no_frames(tmp_path: Path) -> None:
+    write_images(tmp_path, ["0.png", "1.png"])
+    (tmp_path / "notes.txt").write_text("x")
+    (tmp_path / "._0.png").write_bytes(b"resource fork")
+    (tmp_path / "2.png").mkdir()
+    assert len(open_frames(tmp_path)) == 2
+
+
+def test_image_kinds_become_rgb(tmp_path: Path) -> None:
+    image = Image.fromarray(picture(0))
+    for number, mode in enumerate(["L", "P", "RGBA", "1", "CMYK"]):
+        image.convert(mode).save(tmp_path / f"{number}.tif")
+    source = open_frames(tmp_path)
+    for number, mode in enumerate(["L", "P", "RGBA", "1", "CMYK"]):
+        np.testing.assert_array_equal(source[number], np.array(image.convert(mode).convert("RGB")))
+
+
+def test_sixteen_bit_images_are_refused_not_clipped(tmp_path: Path) -> None:
+    Image.fromarray(np.full((H, W), 40_000, dtype=np.uint16)).save(tmp_path / "0.tif")
+    with pytest.raises(FrameError, match="more than 8 bits"):
+        open_frames(tmp_path)[0]
+
+
+def test_opening_ten_thousand_images_decodes_none(tmp_path: Path) -> None:
+    write_images(tmp_path, ["00000.jpg"])
+    for number in range(1, 10_000):
+        (tmp_path / f"{number:05d}.jpg").touch()  # empty: decoding one would raise
+    start = time.perf_counter()
+    source = open_frames(tmp_path)
+    assert time.perf_counter() - start < 1.0
+    assert len(source) == 10_000
+    assert source.name(9_999) == "09999"
+
+
+def test_list_of_paths_keeps_its_order_and_names(tmp_path: Path) -> None:
+    write_images(tmp_path, ["a.png", "b.png"])
+    source = open_frames([tmp_path / "b.png", str(tmp_path / "a.png")])
+    np.testing.assert_array_equal(source[0], picture(1))
+    assert [source.name(0), source.name(1)] == ["b", "a"]
+
+
+def test_paths_of_one_stem_are_named_by_number(tmp_path: Path) -> None:
+    write_images(tmp_path / "left", ["0.png"])
+    write_images(tmp_path / "right", ["0.png"])
+    source = open_frames([tmp_path / "left" / "0.png", tmp_path / "right" / "0.png"])
+    assert [source.name(0), source.name(1)] == ["00000", "00001"]
+
+
+def test_single_image_is_a_video_of_one_frame(tmp_path: Path) -> None:
+    write_images(tmp_path, ["still.png"])
+    source = open_frames(tmp_path / "still.png")
+    assert len(source) == 1
+    assert source.name(0) == "still"
+
+
+class TestDamagedFolders:
+    @pytest.fixture
+    def folder(self, tmp_path: Path) -> Path:
+        write_images(tmp_path, [f"{number}.jpg" for number in range(4)])
+        return tmp_path
+
+    def test_truncated_image(self, folder: Path) -> None:
+        content = (folder / "2.jpg").read_bytes()
+        (folder / "2.jpg").write_bytes(content[: len(content) // 2])
+        source = open_frames(folder)
+        with pytest.raises(FrameError, match=rf"(?i)frame 2 of {folder}/2\.jpg: .*truncated") as caught:
+            source[2]
+        assert (caught.value.source, caught.value.frame_idx) == (str(folder / "2.jpg"), 2)
+        assert source[1].shape == source[3].shape == (H, W, 3)
+
+    @pytest.mark.parametrize("content", [b"", b"not an image", b"\xff\xd8\xff\xe0" + bytes(100)])
+    def test_file_that_is_no_image(self, folder: Path, content: bytes) -> None:
+        (folder / "1.jpg").write_bytes(content)
+        source = open_frames(folder)
+        with pytest.raises(FrameError, match=r"frame 1 of .*1\.jpg"):
+            source[1]
+        assert source[2].shape == (H, W, 3)
+
+    def test_first_file_that_is_no_image(self, folder: Path) -> None:
+        (folder / "0.jpg").write_bytes(b"not an image")
+        with pytest.raises(FrameError, match=r"frame 0 of .*0\.jpg"):
+            open_frames(folder)
+
+    def test_vanished_file(self, folder: Path) -> None:
+        source = open_frames(folder)
+        (folder / "3.jpg").unlink()
+        with pytest.raises(FrameError, match=r"frame 3 of .*3\.jpg.*vanished"):
+            source[3]
+        write_images(folder, [f"{number}.jpg" for number in range(4)])
+        assert source[3].shape == (H, W, 3)  # back again: the error is not remembered
+
+    def test_image_of_another_size(self, folder: Path) -> None:
+        Image.fromarray(picture(0, 30, 20)).save(folder / "2.jpg")
+        source = open_frames(folder)
+        with pytest.raises(FrameError, match=r"frame 2 .*20x30 pixels, but the video is 32x24"):
+            source[2]
+
+
+def test_bad_paths_are_named(tmp_path: Path) -> None:
+    with pytest.raises(FileNotFoundError, match="nowhere"):
+        open_frames(tmp_path / "nowhere")
+    with pytest.raises(FileNotFoundError, match=r"2 of 2 .*first .*a\.png"):
+        open_frames([tmp_path / "a.png", tmp_path / "b.png"])
+    with pytest.raises(ValueError, match=r"no images in .*\.jpg, \.jpeg, \.png, \.tif"):
+        open_frames(tmp_path)
+    with pytest.raises(ValueError, match="empty"):
+        open_frames([])
+
+
+@pytest.mark.parametrize("kind", ["numpy", "torch", "list", "pil", "own"])
+def test_frames_in_the_program(kind: str) -> None:
+    pictures = [picture(number) for number in range(3)]
+
+    class Own:
+        def __len__(self) -> int:
+            return 3
+
+        def __getitem__(self, frame_idx: int) -> np.ndarray:
+            return pictures[frame_idx]
+
+    source = open_frames(
+        {
+            "numpy": np.stack(pictures),
+            "torch": torch.from_numpy(np.stack(pictures)),
+            "list": pictures,
+            "pil": [Image.fromarray(frame) for frame in pictures],
+            "own": Own(),
+        }[kind]
+    )
+    assert (len(source), source.height, source.width) == (3, H, W)
+    assert source.name(2) == "00002"
+    for frame_idx, frame in enumerate(source):
+        np.testing.assert_array_equal(frame, pictures[frame_idx])
+        frame[:] = 0  # the reader's own: writing into it changes nothing
+        np.testing.assert_array_equal(source[frame_idx], pictures[frame_idx])
+
+
+@pytest.mark.parametrize(
+    ("video", "message"),
+    [
+        (np.zeros((4, 3, H, W), np.uint8), r"\[4, 3, 24, 32\]; move its channels last"),
+        (np.zeros((H, W, 3), np.uint8), r"must be uint8 \[T, H, W, 3\]"),
+        (np.zeros((4, H, W, 3), np.float32), r"uint8 .* not float32.*astype"),
+        (torch.zeros((0, H, W, 3), dtype=torch.uint8), "empty"),
+        (np.zeros((2, 0, W, 3), np.uint8), "must have pixels"),
+        ([np.zeros((H, W), np.uint8)], "repeat a grey image"),
+        ([np.zeros((H, W, 4), np.uint8)], "drop its alpha"),
+        (iter([]), "gave no frames"),
+        ({0: picture(0)}, "no frames can be read from a dict"),
+        (7, "no frames can be read from a int"),
+        (None, "no frames can be read from a NoneType"),
+    ],
+)
+def test_what_holds_no_video_is_refused(video: object, message: str) -> None:
+    with pytest.raises(ValueError, match=message):
+        open_frames(video)
+
+
+def test_frame_of_another_size_in_a_list() -> None:
+    source = open_frames([picture(0), picture(1, 10, 10), picture(2)])
+    with pytest.raises(FrameError, match=r"frame 1 of the list: it is 10x10"):
+        source[1]
+    np.testing.assert_array_equal(source[2], picture(2))
+
+
+def test_iterator_is_spooled_and_read_in_any_order() -> None:
+    def frames() -> Iterator[np.ndarray]:
+        for number in range(5):
+            yield picture(number)
+
+    source = open_frames(frames())
+    assert len(source) == 5
+    for frame_idx in (4, 0, 2, 2, -1):
+        np.testing.assert_array_equal(source[frame_idx], picture(frame_idx % 5))
+    source.close()
+    with pytest.raises(ValueError, match="closed"):
+        source[0]
+
+
+def test_iterator_holds_one_frame_in_memory_and_leaves_no_file(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    import weakref
+
+    monkeypatch.setattr(tempfile, "tempdir", str(tmp_path))
+    alive: weakref.WeakSet[np.ndarray] = weakref.WeakSet()
+    most = 0
+
+    class Tracked(np.ndarray):
+        def __hash__(self) -> int:  # type: ignore[override]
+            return id(self)
+
+    def frames() -> Iterator[np.ndarray]:
+        nonlocal most
+        for number in range(20):
+            frame = picture(number).view(Tracked)
+            alive.add(frame)
+            most = max(most, len(alive))
+            yield frame
+
+    source = open_frames(frames())
+    assert most <= 2  # the one being made and the one before it
+    source.close()
+    assert os.listdir(tmp_path) == []
+
+
+def test_iterator_error_reaches_the_caller() -> None:
+    def frames() -> Iterator[np.ndarray]:
+        yield picture(0)
+        raise RuntimeError("camera unplugged")
+
+    with pytest.raises(RuntimeError, match="camera unplugged"):
+        open_frames(frames())
+    with pytest.raises(FrameError, match="frame 1 of the list_iterator: it is 10x10"):
+        open_frames(iter([picture(0), picture(1, 10, 10)]))
+
+
+def test_indices_and_context(tmp_path: Path) -> None:
+    with open_frames(np.stack([picture(0), picture(1)])) as source:
+        assert isinstance(source, FrameSource)
+        assert open_frames(source) is source
+        np.testing.assert_array_equal(source[-1], picture(1))
+        for frame_idx in (2, -3):
+            with pytest.raises(IndexError, match="of a video of 2 frames"):
+                source[frame_idx]
+            with pytest.raises(IndexError):
+                source.name(frame_idx)
+
+
+def test_broken_sequence_names_the_frame() -> None:
+    class Flaky:
+        def __len__(self) -> int:
+            return 3
+
+        def __getitem__(self, frame_idx: int) -> np.ndarray:
+            if frame_idx == 1:
+                raise OSError("disk gone")
+            return picture(frame_idx)
+
+    source = open_frames(Flaky())
+    with pytest.raises(FrameError, match="frame 1 of the Flaky: disk gone"):
+        source[1]
+    np.testing.assert_array_equal(source[2], picture(2))
