@@ -144,8 +144,8 @@ def _compose(config: tuple[Path, str], overrides: Iterable[str]) -> DictConfig:
             cfg = compose(config_name=name, overrides=list(overrides))
     finally:
         GlobalHydra.instance().hydra = before
-    if "model" not in cfg:
-        raise ValueError(f"{folder / name} has no 'model' section; see configs/demo.yaml for the layout")
+    if "image_encoder" not in cfg.get("model", {}):
+        raise ValueError(f"{folder / name} describes no model (model.image_encoder); see configs/demo.yaml")
     return cfg
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import warnings
 from collections.abc import Iterator
 from dataclasses import dataclass
 from os import PathLike
@@ -14,6 +15,7 @@ from tqdm import tqdm
 
 from sam2long.config import MemoryTreeConfig, load_memory_tree
 from sam2long.frames import ModelFrames, open_frames
+from sam2long.holes import fill_holes, has_sam2_kernel
 from sam2long.memory_bank import FrameMemory
 from sam2long.propagation import SCORES_KEY, Propagation
 from sam2long.scores import FrameScores
@@ -254,6 +256,22 @@ class SAM2LongVideoPredictor(SAM2VideoPredictor):
             _, video_res_masks = self._get_orig_video_res_output(inference_state, pred_masks)
             yield frame_idx, obj_ids, video_res_masks
 
+    def _run_single_frame_inference(
+        self, inference_state: dict[str, Any], *args: Any, **kwargs: Any
+    ) -> tuple[dict[str, Any], Tensor]:
+        """SAM 2's step for prompts, with its holes filled even where sam2 lacks the kernel for it.
+
+        With `num_pathways=1` nothing is added: that is sam2's result on this machine, bit for bit.
+        """
+        if has_sam2_kernel() or self.fill_hole_area <= 0 or self._config(inference_state).num_pathways == 1:
+            return super()._run_single_frame_inference(inference_state, *args, **kwargs)
+        with warnings.catch_warnings():
+            warnings.filterwarnings("ignore", message="(?s).*Skipping the post-processing step")
+            output, pred_masks = super()._run_single_frame_inference(inference_state, *args, **kwargs)
+        pred_masks = fill_holes(pred_masks, self.fill_hole_area)
+        output["pred_masks"] = pred_masks.to(inference_state["storage_device"], non_blocking=True)
+        return output, pred_masks
+
     def get_scores(self, inference_state: dict[str, Any], obj_id: Any) -> dict[int, FrameScores]:
         """Scores of the committed frames of an object, by frame index.
 
@@ -268,14 +286,6 @@ class SAM2LongVideoPredictor(SAM2VideoPredictor):
             raise ValueError(f"unknown object id {obj_id!r}; known: {list(inference_state['obj_ids'])}")
         outputs = inference_state["output_dict_per_obj"][obj_idx]["non_cond_frame_outputs"]
         return {t: outputs[t][SCORES_KEY] for t in sorted(outputs) if SCORES_KEY in outputs[t]}
-
-    def fill_holes(self, mask_logits: Tensor) -> Tensor:
-        """Fill holes up to `fill_hole_area` pixels in low-res logits [N, 1, h, w], as SAM 2 does on its output."""
-        from sam2.utils.misc import fill_holes_in_mask_scores
-
-        if self.fill_hole_area <= 0:
-            return mask_logits
-        return fill_holes_in_mask_scores(mask_logits, self.fill_hole_area)
 
 
 def _checked_max_pending_frames(value: int | None) -> int | None:

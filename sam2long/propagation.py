@@ -16,6 +16,7 @@ from sam2.modeling.sam2_utils import select_closest_cond_frames
 from torch import Tensor
 
 from sam2long.config import MemoryTreeConfig
+from sam2long.holes import fill_holes
 from sam2long.hypotheses import FrameFeatures, Hypothesis, HypothesisModel
 from sam2long.memory_bank import FrameMemory, MemoryBank, PathwayMemory
 from sam2long.scores import FrameScores
@@ -272,7 +273,7 @@ class Propagation:
         hypothesis = pending.nodes[0].output
         assert hypothesis is not None
         memory, storage = hypothesis.memory, self._state["storage_device"]
-        pred_masks = self._predictor.fill_holes(hypothesis.mask_logits)
+        pred_masks = fill_holes(hypothesis.mask_logits, self._predictor.fill_hole_area)
         self._outputs(obj_id)["non_cond_frame_outputs"][pending.frame_idx] = {
             "maskmem_features": memory.features.to(storage, non_blocking=True),
             "maskmem_pos_enc": self._state["constants"]["maskmem_pos_enc"],

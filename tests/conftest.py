@@ -21,9 +21,16 @@ os.environ.setdefault("TQDM_DISABLE", "1")
 torch.set_num_threads(min(2, torch.get_num_threads()))
 
 
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    if not torch.cuda.is_available():
+        for item in items:
+            if item.get_closest_marker("cuda"):
+                item.add_marker(pytest.mark.skip(reason="needs a CUDA GPU"))
+
+
 def build_golden(**kwargs: Any) -> SAM2LongVideoPredictor:
-    kwargs = {"device": "cpu", "apply_postprocessing": False, **kwargs}
-    return build_sam2long_video_predictor(GOLDEN / "model.yaml", GOLDEN / "model.pt", **kwargs)
+    kwargs = {"ckpt_path": GOLDEN / "model.pt", "device": "cpu", "apply_postprocessing": False, **kwargs}
+    return build_sam2long_video_predictor(GOLDEN / "model.yaml", **kwargs)
 
 
 @pytest.fixture(scope="session")

@@ -57,7 +57,7 @@ def test_yaml_path(tmp_path: Path) -> None:
     path.write_text("num_pathways: 4\nmodulation: [1, 1]\n")
     assert load_memory_tree(path) == MemoryTreeConfig(num_pathways=4, modulation=(1.0, 1.0))
     path.write_text("num_pathway: 4\n")
-    with pytest.raises(ValueError, match="num_pathway'.*mine.yaml"):
+    with pytest.raises(ValueError, match=r"num_pathway'.*mine\.yaml"):
         load_memory_tree(path)
     path.write_text("- 1\n")
     with pytest.raises(ValueError, match="mapping"):

@@ -318,6 +318,20 @@ class TestDamage:
             open_frames(path)
 
 
+def test_file_that_vanishes_while_it_is_read(tmp_path: Path) -> None:
+    path = write_clip(tmp_path / "a.h264")  # no time stamps: going back means opening it again
+    expected = decode_in_order(path)
+    source = open_frames(path)
+    source[45]
+    content = path.read_bytes()
+    path.unlink()
+    with pytest.raises(FrameError, match=r"frame 2 of .*a\.h264: it cannot be opened again"):
+        source[2]
+    np.testing.assert_array_equal(source[50], expected[50])  # what comes next still reads
+    path.write_bytes(content)
+    np.testing.assert_array_equal(source[2], expected[2])
+
+
 def test_closed_video_says_so(tmp_path: Path) -> None:
     source = open_frames(write_clip(tmp_path / "a.mp4", num_frames=3))
     source.close()

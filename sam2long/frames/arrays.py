@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import tempfile
 import threading
+import weakref
 from collections.abc import Iterable
 from typing import Any, Protocol
 
@@ -69,7 +70,8 @@ class SpooledFrames(FrameSource):
 
     def __init__(self, frames: Iterable[Any], description: str) -> None:
         self._lock = threading.Lock()
-        self._file = tempfile.TemporaryFile(prefix="sam2long-frames-")  # noqa: SIM115  closed by close()
+        self._file = tempfile.TemporaryFile(prefix="sam2long-frames-")  # noqa: SIM115  kept open on purpose
+        self._finalizer = weakref.finalize(self, self._file.close)
         self._num_frames = 0
         try:
             for image in frames:
@@ -77,7 +79,7 @@ class SpooledFrames(FrameSource):
             if self._num_frames == 0:
                 raise ValueError(f"{description} gave no frames; a video needs at least one")
         except BaseException:
-            self._file.close()
+            self.close()
             raise
 
     def _append(self, image: Any, description: str) -> None:
@@ -109,4 +111,4 @@ class SpooledFrames(FrameSource):
         return frame
 
     def close(self) -> None:
-        self._file.close()
+        self._finalizer()

@@ -67,10 +67,10 @@ def _open_path(name: str) -> FrameSource:
             f"{name} is live: its number of frames is not known before it ends; "
             "read it with stream_frames and track it as a stream"
         )
+    if name == "-" or name.startswith("pipe:") or (os.path.exists(name) and stat.S_ISFIFO(os.stat(name).st_mode)):
+        return SpooledFrames(stream_frames(name), name)
     if is_url(name):
         return VideoFrames(name)
-    if name == "-" or (os.path.exists(name) and stat.S_ISFIFO(os.stat(name).st_mode)):
-        return SpooledFrames(stream_frames(name), name)
     path = Path(name)
     if path.is_dir():
         return open_image_folder(path)

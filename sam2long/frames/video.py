@@ -24,7 +24,8 @@ class VideoFrames(FrameSource):
     Frame `i` is the `i`-th frame of decoding from the start to the end, whichever way it is reached:
     reading in order decodes each frame once, any other read begins at the last keyframe before it. The
     last decoded frames (32, or 96 MB) are kept, so that reading backwards decodes each stretch between
-    keyframes a few times and not once per frame.
+    keyframes a few times and not once per frame. A file without usable time stamps (an elementary stream, a
+    damaged AVI) is decoded once to count its frames, and reading it backwards starts from its first frame.
 
     Opening reads every packet once to count the frames, and decodes the first frame for the size. Raises
     FileNotFoundError, or ValueError for a file without video or frames.
@@ -59,7 +60,10 @@ class VideoFrames(FrameSource):
             if self._closed:
                 raise ValueError(f"{self._label} is closed")
             if frame_idx not in self._recent:
-                self._decode_until(frame_idx)
+                try:
+                    self._decode_until(frame_idx)
+                except (OSError, ValueError) as error:  # the file is gone, or the network is
+                    raise FrameError(self._label, frame_idx, f"it cannot be opened again: {error}") from error
             frame = self._recent.get(frame_idx)
             if frame is None:
                 reason = "it cannot be decoded; the file is damaged or truncated there"
@@ -110,7 +114,7 @@ class VideoFrames(FrameSource):
 
     def _start_at(self, keyframe: Keyframe | None) -> None:
         """Set `_decoded` to begin at `keyframe` or, where no seek leads there, at an earlier point."""
-        if keyframe is not None and keyframe.packet_idx > 0:
+        if keyframe is not None:
             for stamp in dict.fromkeys((keyframe.pts, keyframe.dts)):
                 if self._seek(stamp, keyframe):
                     return
@@ -153,12 +157,12 @@ class VideoFrames(FrameSource):
         return index
 
     def _reopen(self) -> None:
-        if self._container is not None:
-            self._container.close()
         if not isinstance(self._video, str):
             self._video.seek(0)
-        self._container = open_container(self._video)
+        old, self._container = self._container, open_container(self._video)
         self._stream = video_stream(self._container)
+        if old is not None:
+            old.close()
 
 
 def _chain(first: Any, rest: Iterator[Any]) -> Iterator[Any]:
