@@ -162,6 +162,22 @@ def test_work_is_bounded(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Non
     assert len(source._recent) <= 32
 
 
+def test_time_stamps_that_change_after_a_seek(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+    path = write_clip(tmp_path / "a.mp4")
+    expected = decode_in_order(path)
+    source = open_frames(path)
+    assert isinstance(source, VideoFrames)
+    source[59]
+    index = source._index
+    packet_idx = int(index.key_packets[2]) + 3
+    index.packet_sizes[packet_idx] += 1  # as if another packet bore this one's stamp
+    frame_idx = int(index.key_frames[2]) + 8
+    np.testing.assert_array_equal(source[frame_idx], expected[frame_idx])
+    assert "time stamps change after seeking" in caplog.text
+    for frame_idx in (5, 55, 30):
+        np.testing.assert_array_equal(source[frame_idx], expected[frame_idx])
+
+
 def test_names_are_numbers(tmp_path: Path) -> None:
     assert open_frames(write_clip(tmp_path / "a.mp4", num_frames=3)).name(2) == "00002"
 
@@ -406,7 +422,7 @@ class TestStreams:
         assert len(source) == 20
 
     def test_http(self, tmp_path: Path, server: str) -> None:
-        path = write_clip(tmp_path / "a.mp4")
+        path = write_clip(tmp_path / "a.mp4", file_options={"movflags": "faststart"})
         expected = decode_in_order(path)
         np.testing.assert_array_equal(next(stream_frames(f"{server}/a.mp4")), expected[0])
         source = open_frames(f"{server}/a.mp4")

@@ -40,6 +40,7 @@ class VideoFrames(FrameSource):
         self._decoded: Iterator[tuple[int, Any]] = iter(())  # frames to come, with their numbers
         self._next_idx = 0  # the first frame that `_decoded` may still give
         self._recent: OrderedDict[int, Any] = OrderedDict()  # av.VideoFrame by number
+        self._can_seek = True
         self._closed = False
         self._index = self._make_index()
         if self._index.num_frames == 0:
@@ -85,14 +86,23 @@ class VideoFrames(FrameSource):
 
     def _decode_until(self, frame_idx: int) -> None:
         """Decode until frame `frame_idx` is among the recent ones, if it can be decoded at all."""
-        keyframe = self._index.keyframe_before(frame_idx)
+        try:
+            self._decode_from_keyframe(frame_idx)
+        except _StampsChangedError:
+            logger.warning("%s: time stamps change after seeking; going back decodes from the start", self._label)
+            self._can_seek = False
+            self._start_at(None)
+            self._advance(frame_idx)
+
+    def _decode_from_keyframe(self, frame_idx: int) -> None:
+        keyframe = self._index.keyframe_before(frame_idx) if self._can_seek else None
         if (keyframe.frame_idx if keyframe else 0) <= self._next_idx <= frame_idx:
             self._advance(frame_idx)
             return
         # Where pictures are refreshed gradually a decoder shows nothing until all parts are, which can take
         # until after the next keyframe but one.
-        for earlier in (0, 1, 2):
-            self._start_at(self._index.keyframe_before(frame_idx, earlier))
+        for earlier in (0, 1, 2) if keyframe else (0,):
+            self._start_at(self._index.keyframe_before(frame_idx, earlier) if keyframe else None)
             self._advance(frame_idx)
             if frame_idx in self._recent:
                 return
@@ -113,31 +123,45 @@ class VideoFrames(FrameSource):
             self._recent.popitem(last=False)
 
     def _start_at(self, keyframe: Keyframe | None) -> None:
-        """Set `_decoded` to begin at `keyframe` or, where no seek leads there, at an earlier point."""
-        if keyframe is not None:
-            for stamp in dict.fromkeys((keyframe.pts, keyframe.dts)):
-                if self._seek(stamp, keyframe):
-                    return
+        """Set `_decoded` to begin at `keyframe`, or at the file's start where no seek leads there."""
+        if keyframe is not None and any(self._seek(stamp, keyframe) for stamp in (keyframe.pts, keyframe.dts)):
+            return
         self._reopen()
         self._next_idx = 0
         self._decoded = self._numbered(self._container.demux(self._stream), first_idx=0)
 
     def _seek(self, stamp: int, keyframe: Keyframe) -> bool:
-        """Seek to `stamp`. False if that leads past `keyframe` or into the unknown, as some demuxers do."""
+        """Seek to `stamp` and set `_decoded` to begin at `keyframe`; False if the seek leads past it."""
         try:
             self._container.seek(stamp, stream=self._stream)
             packets = self._container.demux(self._stream)
-            landed = next(packets)
-        except (StopIteration, OSError, ValueError) as error:
+            # Demuxers seek by pts or by dts, to a keyframe or into the middle of a packet, some too far.
+            for packet in packets:
+                packet_idx = self._index.packet_at(packet.pts, packet.size)
+                if packet_idx == keyframe.packet_idx:
+                    break
+                if packet_idx is not None and packet_idx > keyframe.packet_idx:
+                    return False
+            else:
+                return False
+        except (OSError, ValueError) as error:
             logger.debug("%s: seeking to %d failed: %s", self._label, stamp, error)
             return False
-        packet_idx = self._index.packet_at(landed.pts)
-        if packet_idx is None or packet_idx > keyframe.packet_idx:
-            return False
-        start = self._index.keyframe_from(packet_idx)
-        self._next_idx = start.frame_idx
-        self._decoded = self._numbered(_chain(landed, packets), first_idx=start.frame_idx)
+        self._next_idx = keyframe.frame_idx
+        self._decoded = self._numbered(self._expected(packet, packets, keyframe.packet_idx), keyframe.frame_idx)
         return True
+
+    def _expected(self, packet: Any, rest: Iterator[Any], packet_idx: int) -> Iterator[Any]:
+        """`packet` and the `rest`, as long as they are the packets of the index from `packet_idx` on.
+
+        An MPEG program stream stamps only some packets. FFmpeg infers the others' time stamps from what it
+        has read, so after a seek another packet can bear a frame's stamp: raises _StampsChangedError then.
+        """
+        yield packet
+        for later_idx, later in enumerate(rest, packet_idx + 1):
+            if later.size and not self._index.is_packet(later_idx, later.pts, later.size):
+                raise _StampsChangedError
+            yield later
 
     def _numbered(self, packets: Iterator[Any], first_idx: int) -> Iterator[tuple[int, Any]]:
         """The decoded frames from `first_idx` on, with their numbers."""
@@ -165,6 +189,5 @@ class VideoFrames(FrameSource):
             old.close()
 
 
-def _chain(first: Any, rest: Iterator[Any]) -> Iterator[Any]:
-    yield first
-    yield from rest
+class _StampsChangedError(Exception):
+    """A packet bears another time stamp than when the file was indexed."""

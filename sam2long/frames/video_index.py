@@ -15,6 +15,7 @@ from sam2long.frames.decoding import decode_packets, import_av
 logger = logging.getLogger(__name__)
 
 Numbers = npt.NDArray[np.int64]
+Flags = npt.NDArray[np.bool_]
 
 _MAX_REORDER = 64
 """Places a frame may lie from where its packet does. Codecs reorder within 16; more is a broken clock."""
@@ -46,6 +47,7 @@ class VideoIndex:
     frame_pts: Numbers = field(default_factory=_none)  # [num_frames], ascending
     packet_pts: Numbers = field(default_factory=_none)  # [packets], in the file's order, as the next
     packet_dts: Numbers = field(default_factory=_none)
+    packet_sizes: Numbers = field(default_factory=_none)  # bytes
     key_packets: Numbers = field(default_factory=_none)  # [keyframes], ascending, as the next
     key_frames: Numbers = field(default_factory=_none)
 
@@ -61,23 +63,24 @@ class VideoIndex:
         place = int(np.searchsorted(self.frame_pts, pts))
         return place if place < self.num_frames and self.frame_pts[place] == pts else None
 
-    def packet_at(self, pts: int | None) -> int | None:
-        """The place in the file of the last packet with this time stamp."""
+    def packet_at(self, pts: int | None, size: int) -> int | None:
+        """The place in the file of the last packet of this time stamp and size in bytes."""
         if pts is None:
             return None
-        places = np.flatnonzero(self.packet_pts == pts)
+        places = np.flatnonzero((self.packet_pts == pts) & (self.packet_sizes == size))
         return int(places[-1]) if len(places) else None
+
+    def is_packet(self, packet_idx: int, pts: int | None, size: int) -> bool:
+        """Whether the packet at `packet_idx` has this time stamp and size."""
+        if packet_idx >= len(self.packet_pts):
+            return False
+        return bool(self.packet_pts[packet_idx] == pts and self.packet_sizes[packet_idx] == size)
 
     def keyframe_before(self, frame_idx: int, earlier: int = 0) -> Keyframe | None:
         """The last keyframe from which `frame_idx` can be decoded, or one `earlier`; None for the file's start."""
         place = int(np.searchsorted(self.key_frames, frame_idx, side="right")) - 1 - earlier
-        return self._keyframe(place) if place >= 0 else None
-
-    def keyframe_from(self, packet_idx: int) -> Keyframe:
-        """The first keyframe at packet `packet_idx` or after it, where there is one."""
-        return self._keyframe(int(np.searchsorted(self.key_packets, packet_idx)))
-
-    def _keyframe(self, place: int) -> Keyframe:
+        if place < 0:
+            return None
         packet_idx = int(self.key_packets[place])
         pts, dts = int(self.packet_pts[packet_idx]), int(self.packet_dts[packet_idx])
         return Keyframe(int(self.key_frames[place]), packet_idx, pts, dts)
@@ -88,7 +91,7 @@ def index_video(container: Any, stream: Any, label: str) -> VideoIndex | None:
     packets = _read_packets(container, stream, label)
     if packets is None:
         return None
-    pts, dts, is_key, is_shown = packets
+    pts, dts, sizes, is_key, is_shown = packets
     if len(pts) == 0:
         return VideoIndex(num_frames=0)
     # Pictures shown before the first keyframe refer to what came before the file was cut: no decoder shows
@@ -106,7 +109,7 @@ def index_video(container: Any, stream: Any, label: str) -> VideoIndex | None:
     key_packets = np.flatnonzero(is_key)
     key_frames = np.searchsorted(frame_pts, pts[key_packets])
     ascending = np.diff(np.maximum.accumulate(key_frames), prepend=-1) > 0
-    return VideoIndex(len(frame_pts), frame_pts, pts, dts, key_packets[ascending], key_frames[ascending])
+    return VideoIndex(len(frame_pts), frame_pts, pts, dts, sizes, key_packets[ascending], key_frames[ascending])
 
 
 def count_frames(container: Any, stream: Any, label: str) -> VideoIndex:
@@ -115,12 +118,10 @@ def count_frames(container: Any, stream: Any, label: str) -> VideoIndex:
     return VideoIndex(num_frames=sum(1 for _ in decode_packets(container.demux(stream), label)))
 
 
-def _read_packets(
-    container: Any, stream: Any, label: str
-) -> tuple[Numbers, Numbers, npt.NDArray[np.bool_], npt.NDArray[np.bool_]] | None:
-    """Of every packet in the file's order: pts, dts, is it key, is it shown. None if one has no pts."""
+def _read_packets(container: Any, stream: Any, label: str) -> tuple[Numbers, Numbers, Numbers, Flags, Flags] | None:
+    """Of every packet in the file's order: pts, dts, size, is it key, is it shown. None if one has no pts."""
     is_vp8 = stream.codec_context.name in ("vp8", "libvpx")
-    pts, dts, is_key, is_shown = array("q"), array("q"), bytearray(), bytearray()
+    pts, dts, sizes, is_key, is_shown = array("q"), array("q"), array("q"), bytearray(), bytearray()
     try:
         for packet in container.demux(stream):
             if packet.size == 0:  # the empty packet that flushes the decoder
@@ -129,6 +130,7 @@ def _read_packets(
                 return None
             pts.append(packet.pts)
             dts.append(packet.pts if packet.dts is None else packet.dts)
+            sizes.append(packet.size)
             is_key.append(packet.is_keyframe)
             # An edit list cuts frames off that other frames refer to: decoded, but not shown. VP8 says so
             # in bit 4 of a frame's first byte (RFC 6386, 9.1); VP9 and AV1 pack hidden with shown frames.
@@ -138,6 +140,7 @@ def _read_packets(
     return (
         np.array(pts, dtype=np.int64),
         np.array(dts, dtype=np.int64),
+        np.array(sizes, dtype=np.int64),
         np.array(is_key, dtype=np.bool_),
         np.array(is_shown, dtype=np.bool_),
     )
