@@ -7,8 +7,8 @@ directly because `_forward_sam_heads` returns only the best mask's object pointe
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
-from typing import Any
+from dataclasses import dataclass, replace
+from typing import Any, NamedTuple
 
 import torch
 import torch.nn.functional as F
@@ -54,6 +54,16 @@ class DecodedMasks:
         return [row[:-1] for row in rows], [row[-1] for row in rows]
 
 
+class Pick(NamedTuple):
+    """A selected mask: the row and column it has in the frame's `DecodedMasks`, and its scores."""
+
+    row: int
+    mask_idx: int
+    score: float
+    predicted_iou: float
+    occlusion_score: float
+
+
 @dataclass(slots=True)
 class Hypothesis:
     """A selected mask and its memory.
@@ -69,6 +79,15 @@ class Hypothesis:
     mask_logits: Tensor
     object_score_logits: Tensor
     score: float
+
+    def leave_device(self) -> None:
+        """Wait for the decision on the host: the exact logits, and the memory without its features.
+
+        The features live on in the pathways that remember the frame; for all others they are computed again
+        if they are ever needed.
+        """
+        self.mask_logits = self.mask_logits.to("cpu", non_blocking=True)
+        self.memory = replace(self.memory, features=None)
 
 
 class HypothesisModel:
@@ -153,15 +172,11 @@ class HypothesisModel:
         frame_idx: int,
         frame: FrameFeatures,
         decoded: DecodedMasks,
-        picks: Sequence[tuple[int, int, float, float, float]],
+        picks: Sequence[Pick],
     ) -> list[Hypothesis]:
-        """Encode the memory of the selected masks, and of no others.
-
-        Args:
-            picks: per hypothesis (row, mask_idx, cumulative score, predicted IoU, occlusion score).
-        """
+        """Encode the memory of the selected masks, and of no others."""
         device = decoded.mask_logits.device
-        index = torch.tensor([[row, mask_idx] for row, mask_idx, *_ in picks]).to(device, non_blocking=True)
+        index = torch.tensor([[pick.row, pick.mask_idx] for pick in picks]).to(device, non_blocking=True)
         rows, mask_idxs = index.unbind(dim=1)
         mask_logits = decoded.mask_logits[rows, mask_idxs].unsqueeze(1)  # (N, 1, h, w)
         object_score_logits = decoded.object_score_logits[rows]  # (N, 1)
@@ -170,10 +185,12 @@ class HypothesisModel:
         obj_ptrs = self._object_pointers(tokens, object_score_logits)
         features = self._encode_memory(frame, mask_logits, object_score_logits)
         hypotheses = []
-        for i, (_, _, score, predicted_iou, occlusion_score) in enumerate(picks):
+        for i, pick in enumerate(picks):
             # Slices are cloned: a view would keep the whole batch alive when its siblings are dropped.
-            memory = FrameMemory(frame_idx, predicted_iou, occlusion_score, _own(features, i), _own(obj_ptrs, i))
-            hypotheses.append(Hypothesis(memory, _own(mask_logits, i), _own(object_score_logits, i), score))
+            memory = FrameMemory(
+                frame_idx, pick.predicted_iou, pick.occlusion_score, _own(features, i), _own(obj_ptrs, i)
+            )
+            hypotheses.append(Hypothesis(memory, _own(mask_logits, i), _own(object_score_logits, i), pick.score))
         return hypotheses
 
     def _object_pointers(self, tokens: Tensor, object_score_logits: Tensor) -> Tensor:

@@ -19,6 +19,7 @@ from sam2long.selection import modulation_weights
 
 # The score of a conditioning frame when memories are ranked for modulation: the user is certain.
 CONDITIONING_SCORE = 10.0
+_MAX_STACKED_POS = 8
 
 
 @dataclass(slots=True, eq=False)
@@ -29,14 +30,15 @@ class FrameMemory:
         frame_idx: the frame.
         predicted_iou: the mask's predicted IoU; 1 where the user gave the mask.
         occlusion_score: SAM 2's `object_score_logits` as a float.
-        features: spatial memory `maskmem_features`, [1, C_mem, H, W], bfloat16 as SAM 2 stores it.
+        features: spatial memory `maskmem_features`, [1, C_mem, H, W], bfloat16 as SAM 2 stores it; None where
+            no pathway can attend to it (any more).
         obj_ptr: object pointer, [1, C].
     """
 
     frame_idx: int
     predicted_iou: float
     occlusion_score: float
-    features: Tensor
+    features: Tensor | None
     obj_ptr: Tensor
 
 
@@ -126,14 +128,20 @@ class MemoryBank:
     def _read_spatial(self, pathways: Sequence[PathwayMemory]) -> tuple[Tensor, Tensor]:
         columns = [self.spatial_memories(pathway) for pathway in pathways]
         rows = [
-            # (1, C_mem, H, W) -> (HW, 1, C_mem), pathways side by side
-            [column[i].features.to(self._device, non_blocking=True).flatten(2).permute(2, 0, 1) for column in columns]
+            # pathways side by side
+            [self._tokens(column[i]) for column in columns]
             for i in range(len(columns[0]))
         ]
         memory = torch.cat([row[0] if len(row) == 1 else torch.cat(row, dim=1) for row in rows], dim=0)
         num_conditioning = len(pathways[0].conditioning)
         pos = self._stack_pos(num_conditioning, len(rows) - num_conditioning)
         return memory, pos.expand(-1, len(pathways), -1)
+
+    def _tokens(self, memory: FrameMemory) -> Tensor:
+        if memory.features is None:
+            raise RuntimeError(f"the memory of frame {memory.frame_idx} is attended to but has no features")
+        # (1, C_mem, H, W) -> (HW, 1, C_mem)
+        return memory.features.to(self._device, non_blocking=True).flatten(2).permute(2, 0, 1)
 
     def _stack_pos(self, num_conditioning: int, num_recent: int) -> Tensor:
         """Spatial plus temporal encodings, (S HW, 1, C_mem): the j-th newest memory counts as j frames old."""
@@ -142,6 +150,8 @@ class MemoryBank:
             last = self._model.num_maskmem - 1
             ages = [last] * num_conditioning + list(range(num_recent - 1, -1, -1))
             tpos = self._model.maskmem_tpos_enc
+            if len(self._stacked_pos) >= _MAX_STACKED_POS:  # a few MB each; a steady track needs one or two
+                self._stacked_pos.clear()
             self._stacked_pos[key] = torch.cat([self._spatial_pos + tpos[age] for age in ages], dim=0)
         return self._stacked_pos[key]
 

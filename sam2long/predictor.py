@@ -4,39 +4,32 @@ from __future__ import annotations
 
 import warnings
 from collections.abc import Iterator
-from dataclasses import dataclass
 from os import PathLike
 from typing import Any
 
+import numpy as np
 import torch
+import torch.nn.functional as F
+from numpy.typing import NDArray
 from sam2.sam2_video_predictor import SAM2VideoPredictor
 from torch import Tensor
 from tqdm import tqdm
 
+from sam2long import inspection, streaming
 from sam2long.config import MemoryTreeConfig, load_memory_tree
 from sam2long.frames import ModelFrames, open_frames
 from sam2long.holes import fill_holes, has_sam2_kernel
+from sam2long.inference_state import new_inference_state, processing_order, with_fork_keys
+from sam2long.inspection import FrameHypothesis
 from sam2long.memory_bank import FrameMemory
-from sam2long.propagation import SCORES_KEY, Propagation
+from sam2long.propagation import Propagation
 from sam2long.scores import FrameScores
 from sam2long.selection import ChooseMemoryFunction, SelectFunction, choose_memory, select_candidates
+from sam2long.session import SESSION_KEY, Session, checked_max_pending_frames
+from sam2long.streaming import StreamFrames
+from sam2long.trunk import TrackedFrame
 
 MemoryTreeLike = MemoryTreeConfig | str | PathLike[str] | None
-# Where a video's own settings and running pass lie in `inference_state` (absent while neither exists).
-SESSION_KEY = "sam2long"
-
-
-@dataclass(slots=True)
-class _Session:
-    """What belongs to one video: its settings, and the pass whose frames may still be pending."""
-
-    config: MemoryTreeConfig
-    max_pending_frames: int | None
-    propagation: Propagation | None = None
-
-    def settle(self) -> None:
-        if self.propagation is not None:
-            self.propagation.settle()
 
 
 class SAM2LongVideoPredictor(SAM2VideoPredictor):
@@ -78,7 +71,7 @@ class SAM2LongVideoPredictor(SAM2VideoPredictor):
         choose_memory: ChooseMemoryFunction[FrameMemory] = choose_memory,
     ) -> None:
         self.memory_tree = load_memory_tree(memory_tree)
-        self.max_pending_frames = _checked_max_pending_frames(max_pending_frames)
+        self.max_pending_frames = checked_max_pending_frames(max_pending_frames)
         self.select = select
         self.choose_memory = choose_memory
         if self.memory_tree.num_pathways > 1:
@@ -163,32 +156,49 @@ class SAM2LongVideoPredictor(SAM2VideoPredictor):
         Raises:
             FileNotFoundError, ValueError: if the video cannot be read or a setting is not allowed.
         """
-        config = self.memory_tree if memory_tree is None else load_memory_tree(memory_tree)
-        if config.num_pathways > 1:
-            self._check_model_suits_tree()
-        pending = self.max_pending_frames if max_pending_frames is None else max_pending_frames
-        pending = _checked_max_pending_frames(pending)
-        device = self.device
-        frames = ModelFrames(open_frames(video_path), self.image_size, device, offload_to_cpu=offload_video_to_cpu)
-        inference_state = _new_inference_state(frames, device, offload_video_to_cpu, offload_state_to_cpu)
+        self._check_settings(memory_tree, max_pending_frames)  # before anything is opened
+        source = open_frames(video_path)
+        frames = ModelFrames(source, self.image_size, self.device, offload_to_cpu=offload_video_to_cpu)
+        return self._new_state(frames, memory_tree, max_pending_frames, offload_video_to_cpu, offload_state_to_cpu)
+
+    def _new_state(
+        self,
+        frames: ModelFrames | StreamFrames,
+        memory_tree: MemoryTreeLike = None,
+        max_pending_frames: int | None = None,
+        offload_video_to_cpu: bool = False,
+        offload_state_to_cpu: bool = False,
+    ) -> dict[str, Any]:
+        config, pending = self._check_settings(memory_tree, max_pending_frames)
+        inference_state = new_inference_state(frames, self.device, offload_video_to_cpu, offload_state_to_cpu)
         if memory_tree is not None or max_pending_frames is not None:
-            inference_state[SESSION_KEY] = _Session(config, pending)
+            inference_state[SESSION_KEY] = Session(config, pending)
         # SAM 2 does the same here: the backbone is warm and the frame most likely to be clicked is cached.
         self._get_image_feature(inference_state, frame_idx=0, batch_size=1)
         return inference_state
 
-    def _session(self, inference_state: dict[str, Any]) -> _Session:
+    def _check_settings(
+        self, memory_tree: MemoryTreeLike, max_pending_frames: int | None
+    ) -> tuple[MemoryTreeConfig, int | None]:
+        config = self.memory_tree if memory_tree is None else load_memory_tree(memory_tree)
+        if config.num_pathways > 1:
+            self._check_model_suits_tree()
+        pending = self.max_pending_frames if max_pending_frames is None else max_pending_frames
+        return config, checked_max_pending_frames(pending)
+
+    def _session(self, inference_state: dict[str, Any]) -> Session:
         if SESSION_KEY not in inference_state:
-            inference_state[SESSION_KEY] = _Session(self.memory_tree, self.max_pending_frames)
-        return inference_state[SESSION_KEY]
+            inference_state[SESSION_KEY] = Session(self.memory_tree, self.max_pending_frames)
+        session: Session = inference_state[SESSION_KEY]
+        return session
 
     def _config(self, inference_state: dict[str, Any]) -> MemoryTreeConfig:
-        session: _Session | None = inference_state.get(SESSION_KEY)
-        return session.config if session else self.memory_tree
+        session: Session | None = inference_state.get(SESSION_KEY)
+        return with_fork_keys(inference_state, session.config if session else self.memory_tree)
 
     def _settle(self, inference_state: dict[str, Any]) -> None:
         """Commit what an unfinished pass left pending, before something else reads or changes the state."""
-        session: _Session | None = inference_state.get(SESSION_KEY)
+        session: Session | None = inference_state.get(SESSION_KEY)
         if session is not None:
             session.settle()
 
@@ -220,7 +230,7 @@ class SAM2LongVideoPredictor(SAM2VideoPredictor):
             yield from super().propagate_in_video(inference_state, start_frame_idx, max_frame_num_to_track, reverse)
             return
         self.propagate_in_video_preflight(inference_state)
-        order = _processing_order(inference_state, start_frame_idx, max_frame_num_to_track, reverse)
+        order = processing_order(inference_state, start_frame_idx, max_frame_num_to_track, reverse)
         propagation = self._start_propagation(inference_state, reverse)
         try:
             for frame_idx in tqdm(order, desc="propagate in video"):
@@ -235,17 +245,23 @@ class SAM2LongVideoPredictor(SAM2VideoPredictor):
             raise
         finally:
             propagation.settle()
+            # A finished pass is forgotten, so that dropping the state frees its tensors at once (no cycle).
+            if self._session(inference_state).propagation is propagation:
+                self._session(inference_state).propagation = None
 
-    def _start_propagation(self, inference_state: dict[str, Any], reverse: bool) -> Propagation:
+    def _start_propagation(
+        self, inference_state: dict[str, Any], reverse: bool, after: Propagation | None = None
+    ) -> Propagation:
         session = self._session(inference_state)
+        session.config = self._config(inference_state)
         session.propagation = Propagation(
             self,
             inference_state,
-            session.config,
+            session,
             select=self.select,
             choose_memory=self.choose_memory,
-            max_pending_frames=session.max_pending_frames,
             reverse=reverse,
+            after=after,
         )
         return session.propagation
 
@@ -256,85 +272,149 @@ class SAM2LongVideoPredictor(SAM2VideoPredictor):
             _, video_res_masks = self._get_orig_video_res_output(inference_state, pred_masks)
             yield frame_idx, obj_ids, video_res_masks
 
+    # -- SAM 2's interactive API: a change of the state first commits what is pending -----------------------------
+
+    @torch.inference_mode()
+    def add_new_points_or_box(self, inference_state: dict[str, Any], *args: Any, **kwargs: Any) -> Any:
+        """As in SAM 2; frames that an open `propagate_in_video` has pending are committed first."""
+        self._settle(inference_state)
+        return super().add_new_points_or_box(inference_state, *args, **kwargs)
+
+    @torch.inference_mode()
+    def add_new_mask(self, inference_state: dict[str, Any], *args: Any, **kwargs: Any) -> Any:
+        """As in SAM 2; frames that an open `propagate_in_video` has pending are committed first."""
+        self._settle(inference_state)
+        return super().add_new_mask(inference_state, *args, **kwargs)
+
+    @torch.inference_mode()
+    def clear_all_prompts_in_frame(self, inference_state: dict[str, Any], *args: Any, **kwargs: Any) -> Any:
+        """As in SAM 2; frames that an open `propagate_in_video` has pending are committed first."""
+        self._settle(inference_state)
+        return super().clear_all_prompts_in_frame(inference_state, *args, **kwargs)
+
+    @torch.inference_mode()
+    def remove_object(self, inference_state: dict[str, Any], *args: Any, **kwargs: Any) -> Any:
+        """As in SAM 2; frames that an open `propagate_in_video` has pending are committed first."""
+        self._settle(inference_state)
+        return super().remove_object(inference_state, *args, **kwargs)
+
+    @torch.inference_mode()
+    def reset_state(self, inference_state: dict[str, Any]) -> None:
+        """As in SAM 2; frames that an open `propagate_in_video` has pending are committed, then dropped too."""
+        self._settle(inference_state)
+        super().reset_state(inference_state)
+
+    def _clear_obj_non_cond_mem_around_input(
+        self, inference_state: dict[str, Any], frame_idx: int, obj_idx: int
+    ) -> None:
+        """Drop an object's tracked frames around a prompted one; sam2 1.1.0 calls this and never defines it."""
+        reach = self.memory_temporal_stride_for_eval * self.num_maskmem
+        tracked = inference_state["output_dict_per_obj"][obj_idx]["non_cond_frame_outputs"]
+        for t in range(frame_idx - reach, frame_idx + reach + 1):
+            tracked.pop(t, None)
+
     def _run_single_frame_inference(
-        self, inference_state: dict[str, Any], *args: Any, **kwargs: Any
+        self, inference_state: dict[str, Any], output_dict: dict[str, Any], frame_idx: int, *args: Any, **kwargs: Any
     ) -> tuple[dict[str, Any], Tensor]:
-        """SAM 2's step for prompts, with its holes filled even where sam2 lacks the kernel for it.
+        """SAM 2's step for prompts, its memories whole again and its holes filled even without sam2's kernel.
 
         With `num_pathways=1` nothing is added: that is sam2's result on this machine, bit for bit.
         """
-        if has_sam2_kernel() or self.fill_hole_area <= 0 or self._config(inference_state).num_pathways == 1:
-            return super()._run_single_frame_inference(inference_state, *args, **kwargs)
+        step = super()._run_single_frame_inference
+        if self._config(inference_state).num_pathways == 1:
+            return step(inference_state, output_dict, frame_idx, *args, **kwargs)
+        self._restore_around(inference_state, output_dict, frame_idx)
+        if has_sam2_kernel() or self.fill_hole_area <= 0:
+            return step(inference_state, output_dict, frame_idx, *args, **kwargs)
         with warnings.catch_warnings():
             warnings.filterwarnings("ignore", message="(?s).*Skipping the post-processing step")
-            output, pred_masks = super()._run_single_frame_inference(inference_state, *args, **kwargs)
+            output, pred_masks = step(inference_state, output_dict, frame_idx, *args, **kwargs)
         pred_masks = fill_holes(pred_masks, self.fill_hole_area)
         output["pred_masks"] = pred_masks.to(inference_state["storage_device"], non_blocking=True)
         return output, pred_masks
 
-    def get_scores(self, inference_state: dict[str, Any], obj_id: Any) -> dict[int, FrameScores]:
-        """Scores of the committed frames of an object, by frame index.
+    def _restore_around(self, inference_state: dict[str, Any], output_dict: dict[str, Any], frame_idx: int) -> None:
+        """Make the tracked frames that SAM 2's memory attention may read around a frame whole again."""
+        objects = inference_state["output_dict_per_obj"].items()
+        obj_idx = next(obj_idx for obj_idx, outputs in objects if outputs is output_dict)
+        reach = self.memory_temporal_stride_for_eval * self.num_maskmem
+        for t in range(frame_idx - reach, frame_idx + reach + 1):
+            if t in output_dict["non_cond_frame_outputs"]:
+                self.restore_features(inference_state, inference_state["obj_idx_to_id"][obj_idx], t)
 
-        Frames that the user prompted have none (their mask was given, not predicted), nor has anything tracked
-        with `num_pathways=1`, where SAM 2's own code runs and keeps no predicted IoU.
+    def restore_features(self, inference_state: dict[str, Any], obj_id: Any, frame_idx: int) -> Tensor:
+        """Memory features of a tracked frame, [1, C_mem, H, W]; computed again from its mask if they were let go."""
+        obj_idx = inference_state["obj_id_to_idx"][obj_id]
+        output = inference_state["output_dict_per_obj"][obj_idx]["non_cond_frame_outputs"][frame_idx]
+        if output["maskmem_features"] is None:
+            pred_masks = output["pred_masks"].to(inference_state["device"])
+            size = (self.image_size, self.image_size)
+            output["maskmem_features"], _ = self._run_memory_encoder(
+                inference_state,
+                frame_idx,
+                batch_size=1,
+                high_res_masks=F.interpolate(pred_masks, size=size, mode="bilinear", align_corners=False),
+                object_score_logits=output["object_score_logits"],
+                is_mask_from_pts=False,
+            )
+            if isinstance(output, TrackedFrame):
+                self._session(inference_state).recent.add(obj_id, output)
+        features: Tensor = output["maskmem_features"]
+        return features
+
+    # -- streams -------------------------------------------------------------------------------------------------
+
+    @torch.inference_mode()
+    def init_stream(
+        self,
+        first_frame: NDArray[np.uint8] | Tensor,
+        memory_tree: MemoryTreeLike = None,
+        max_pending_frames: int | None = None,
+    ) -> dict[str, Any]:
+        """Start an inference state for frames that arrive one by one.
+
+        Args:
+            first_frame: frame 0, uint8 [H, W, 3] RGB; prompt it as usual before the next frame.
+            memory_tree, max_pending_frames: as in `init_state`; `max_pending_frames=0` answers every frame at once.
 
         Raises:
-            ValueError: if the object is not known.
+            ValueError: if the frame or a setting is not allowed, or `num_pathways` is 1.
         """
-        obj_idx = inference_state["obj_id_to_idx"].get(obj_id)
-        if obj_idx is None:
-            raise ValueError(f"unknown object id {obj_id!r}; known: {list(inference_state['obj_ids'])}")
-        outputs = inference_state["output_dict_per_obj"][obj_idx]["non_cond_frame_outputs"]
-        return {t: outputs[t][SCORES_KEY] for t in sorted(outputs) if SCORES_KEY in outputs[t]}
+        return streaming.init_stream(self, first_frame, memory_tree=memory_tree, max_pending_frames=max_pending_frames)
 
+    @torch.inference_mode()
+    def track_frame(
+        self, inference_state: dict[str, Any], frame: NDArray[np.uint8] | Tensor
+    ) -> list[tuple[int, list[Any], Tensor]]:
+        """Track the next frame of a stream.
 
-def _checked_max_pending_frames(value: int | None) -> int | None:
-    if value is not None and (isinstance(value, bool) or not isinstance(value, int) or value < 0):
-        raise ValueError(f"max_pending_frames must be None or an integer >= 0, got {value!r}")
-    return value
+        Objects and prompts may be added between two calls, on any of the newest `streaming.NUM_HELD_FRAMES`.
 
+        Args:
+            inference_state: from `init_stream`, prompted.
+            frame: uint8 [H, W, 3] RGB, of the size of the first.
 
-def _new_inference_state(
-    frames: ModelFrames, device: torch.device, offload_video_to_cpu: bool, offload_state_to_cpu: bool
-) -> dict[str, Any]:
-    """A state with the keys that SAM 2's methods expect (a test holds them equal to SAM 2's own)."""
-    per_object = (
-        "point_inputs_per_obj",
-        "mask_inputs_per_obj",
-        "output_dict_per_obj",
-        "temp_output_dict_per_obj",
-        "frames_tracked_per_obj",
-    )
-    return {
-        "images": frames,
-        "num_frames": len(frames),
-        "offload_video_to_cpu": offload_video_to_cpu,
-        "offload_state_to_cpu": offload_state_to_cpu,
-        "video_height": frames.height,
-        "video_width": frames.width,
-        "device": device,
-        "storage_device": torch.device("cpu") if offload_state_to_cpu else device,
-        "cached_features": {},
-        "constants": {},
-        "obj_id_to_idx": {},
-        "obj_idx_to_id": {},
-        "obj_ids": [],
-        **{key: {} for key in per_object},
-    }
+        Returns:
+            What this frame decided, as `propagate_in_video` yields it: none, one or more frames, in order.
+            (Frame 0 is not among them: its masks are what prompting it returned.)
 
+        Raises:
+            ValueError: if the frame or the state is not a stream's. RuntimeError: if nothing was prompted.
+        """
+        return streaming.track_frame(self, inference_state, frame)
 
-def _processing_order(
-    inference_state: dict[str, Any], start: int | None, max_frame_num_to_track: int | None, reverse: bool
-) -> range:
-    """The frames to track, with SAM 2's meaning of the arguments (`max_frame_num_to_track` counts from the next)."""
-    num_frames: int = inference_state["num_frames"]
-    if start is None:
-        outputs = inference_state["output_dict_per_obj"].values()
-        start = min(t for output in outputs for t in output["cond_frame_outputs"])
-    if max_frame_num_to_track is None:
-        max_frame_num_to_track = num_frames
-    if not reverse:
-        return range(start, min(start + max_frame_num_to_track, num_frames - 1) + 1)
-    if start == 0:  # SAM 2 skips reverse tracking from frame 0
-        return range(0)
-    return range(start, max(start - max_frame_num_to_track, 0) - 1, -1)
+    @torch.inference_mode()
+    def finish_stream(self, inference_state: dict[str, Any]) -> list[tuple[int, list[Any], Tensor]]:
+        """The frames of a stream that were still pending, decided for the best pathway."""
+        return streaming.finish_stream(self, inference_state)
+
+    # -- scores --------------------------------------------------------------------------------------------------
+
+    def get_scores(self, inference_state: dict[str, Any], obj_id: Any) -> dict[int, FrameScores]:
+        """Scores of the committed frames of an object, by frame index; see `inspection.get_scores`."""
+        return inspection.get_scores(inference_state, obj_id)
+
+    @torch.inference_mode()
+    def get_hypotheses(self, inference_state: dict[str, Any], obj_id: Any, frame_idx: int) -> list[FrameHypothesis]:
+        """The alternatives alive on a tracked frame, best first; see `inspection.get_hypotheses`."""
+        return inspection.get_hypotheses(self, inference_state, obj_id, frame_idx)

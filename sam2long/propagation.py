@@ -12,26 +12,29 @@ from dataclasses import dataclass
 from typing import Any
 
 import torch
-from sam2.modeling.sam2_utils import select_closest_cond_frames
 from torch import Tensor
 
-from sam2long.config import MemoryTreeConfig
 from sam2long.holes import fill_holes
-from sam2long.hypotheses import FrameFeatures, Hypothesis, HypothesisModel
+from sam2long.hypotheses import FrameFeatures, Hypothesis, HypothesisModel, Pick
 from sam2long.memory_bank import FrameMemory, MemoryBank, PathwayMemory
 from sam2long.scores import FrameScores
 from sam2long.selection import Candidate, ChooseMemoryFunction, SelectFunction, cumulative_score
+from sam2long.session import Session
+from sam2long.state_memories import StateMemories
 from sam2long.tree import MemoryNode, MemoryTree, PendingFrame
+from sam2long.trunk import TrackedFrame
 
 Node = MemoryNode[FrameMemory, Hypothesis]
 Tree = MemoryTree[FrameMemory, Hypothesis]
-# Where a committed frame's entry in SAM 2's state carries its `FrameScores`.
-SCORES_KEY = "scores"
+Pending = PendingFrame[FrameMemory, Hypothesis]
+
+# Frames that wait longer than this for their decision wait in host memory.
+_PENDING_ON_DEVICE = 8
 
 
 @dataclass(slots=True)
 class _Pathway:
-    """A distinct tip of an object's tree, with the row it has in the frame's batch."""
+    """A distinct tip of an object's tree, and what it attends to on the frame."""
 
     obj_id: Any
     tip: Node
@@ -44,44 +47,43 @@ class Propagation:
     Args:
         predictor: the `SAM2LongVideoPredictor`.
         inference_state: its state, with the prompts consolidated (`propagate_in_video_preflight`).
-        config: settings of the trees.
+        session: the video's settings.
         select, choose_memory: the policies (see `sam2long.selection`).
-        max_pending_frames: a frame that waits longer is decided for slot 0; None waits as long as it takes.
         reverse: whether time runs backwards.
+        after: a settled pass that this one continues; its pathways' memories are taken over as they are.
     """
 
     def __init__(
         self,
         predictor: Any,
         inference_state: dict[str, Any],
-        config: MemoryTreeConfig,
+        session: Session,
         *,
         select: SelectFunction,
         choose_memory: ChooseMemoryFunction[FrameMemory],
-        max_pending_frames: int | None,
         reverse: bool,
+        after: Propagation | None = None,
     ) -> None:
         self._predictor = predictor
         self._state = inference_state
-        self._config = config
+        self._session = session
         self._select = select
         self._choose_memory = choose_memory
-        self._max_pending_frames = max_pending_frames
         self._reverse = reverse
         self.obj_ids: list[Any] = inference_state["obj_ids"]
         self._trees: dict[Any, Tree] = {}
+        self._memories: dict[Any, StateMemories] = {}
         self._waiting: deque[int] = deque()  # frames tracked and not yet yielded, in processing order
         self._answers: dict[int, dict[Any, Tensor]] = {}
-        self._conditioning: dict[tuple[Any, int], FrameMemory] = {}
         self._max_obj_ptrs: int = min(inference_state["num_frames"], predictor.max_obj_ptrs_in_encoder)
-        bank = MemoryBank(
-            predictor,
-            inference_state["constants"]["maskmem_pos_enc"][-1],
-            self._max_obj_ptrs,
-            config.modulation,
-            inference_state["device"],
-        )
+        spatial_pos = inference_state["constants"]["maskmem_pos_enc"][-1]
+        modulation, device = session.config.modulation, inference_state["device"]
+        bank = MemoryBank(predictor, spatial_pos, self._max_obj_ptrs, modulation, device)
         self._model = HypothesisModel(predictor, bank)
+        session.recent.keep_only(self.obj_ids)
+        for obj_id in self.obj_ids:
+            if after is not None and obj_id in after._trees:
+                self._graft(obj_id, after._trees[obj_id].slots[0])
 
     # -- one frame ---------------------------------------------------------------------------------------------
 
@@ -102,13 +104,15 @@ class Propagation:
         for obj_id, slots in grown.items():
             self._trees[obj_id].grow(frame_idx, slots)
             self._decide(obj_id)
+        self._offload_long_waits()
 
     def ready(self) -> Iterator[tuple[int, list[Any], Tensor]]:
         """Frames decided for every object, in processing order: (frame_idx, obj_ids, low-res logits [N, 1, h, w])."""
         while self._waiting and len(self._answers.get(self._waiting[0], {})) == len(self.obj_ids):
             frame_idx = self._waiting.popleft()
             answers = self._answers.pop(frame_idx)
-            yield frame_idx, self.obj_ids, torch.cat([answers[obj_id] for obj_id in self.obj_ids], dim=0)
+            masks = [answers[obj_id].to(self._state["device"], non_blocking=True) for obj_id in self.obj_ids]
+            yield frame_idx, self.obj_ids, torch.cat(masks, dim=0)
 
     def settle(self) -> None:
         """Commit all pending frames to the pathway of slot 0. Tracking may go on afterwards."""
@@ -116,38 +120,83 @@ class Propagation:
             tree.decide_all()
             self._commit_decided(obj_id)
 
+    def pending(self, obj_id: Any) -> dict[int, Pending]:
+        """The object's undecided frames."""
+        tree = self._trees.get(obj_id)
+        return {frame.frame_idx: frame for frame in tree.pending} if tree else {}
+
+    def pending_hypotheses(self, obj_id: Any, frame_idx: int) -> list[tuple[tuple[int, ...], Hypothesis]]:
+        """(slots that descend from it, hypothesis) for all hypotheses alive on a pending frame, best first."""
+        ancestors = [slot.ancestor(frame_idx) for slot in self._trees[obj_id].slots]
+        slots: dict[Node, list[int]] = {}
+        for slot_idx, node in enumerate(ancestors):
+            slots.setdefault(node, []).append(slot_idx)
+        return [(tuple(idxs), node.output) for node, idxs in slots.items() if node.output is not None]
+
+    def _offload_long_waits(self) -> None:
+        position = -(_PENDING_ON_DEVICE + 1)
+        for tree in self._trees.values():
+            if len(tree.pending) >= -position:
+                for node in tree.pending[position].nodes:
+                    assert node.output is not None
+                    node.output.leave_device()
+        if len(self._waiting) >= -position:
+            answers = self._answers.get(self._waiting[position], {})
+            answers.update({obj_id: mask.to("cpu", non_blocking=True) for obj_id, mask in answers.items()})
+
     def _pass_conditioning_frame(self, obj_id: Any, frame_idx: int) -> None:
         """On a frame the user gave, the answer is known: the tree commits, and goes on from the corrected memory."""
         if obj_id in self._trees:
             self._trees[obj_id].decide_all()
             self._commit_decided(obj_id)
         output = self._outputs(obj_id)["cond_frame_outputs"][frame_idx]
-        pred_masks = output["pred_masks"].to(self._state["device"], non_blocking=True)
         if self._predictor.clear_non_cond_mem_around_input:
             self._predictor._clear_obj_non_cond_mem_around_input(self._state, frame_idx, self._obj_idx(obj_id))
             self._forget_cleared(obj_id)
         self._mark_tracked(obj_id, frame_idx)
-        self._answers.setdefault(frame_idx, {})[obj_id] = pred_masks
+        self._answers.setdefault(frame_idx, {})[obj_id] = output["pred_masks"]
 
     def _forget_cleared(self, obj_id: Any) -> None:
         if obj_id in self._trees:
-            trunk = self._outputs(obj_id)["non_cond_frame_outputs"]
             tip = self._trees[obj_id].slots[0]
-            tip.remembered = tuple(memory for memory in tip.remembered if memory.frame_idx in trunk)
+            tip.remembered = self._still_tracked(obj_id, tip.remembered)
+
+    def _still_tracked(self, obj_id: Any, remembered: tuple[FrameMemory, ...]) -> tuple[FrameMemory, ...]:
+        tracked = self._outputs(obj_id)["non_cond_frame_outputs"]
+        return tuple(memory for memory in remembered if memory.frame_idx in tracked)
 
     # -- from memory to selected hypotheses --------------------------------------------------------------------
 
     def _pathways(self, obj_id: Any, frame_idx: int) -> list[_Pathway]:
         if obj_id not in self._trees:
-            self._trees[obj_id] = MemoryTree.plant(self._root(obj_id, frame_idx), self._config.num_pathways)
-        conditioning, pointers, unselected = self._conditioning_memories(obj_id, frame_idx)
-        pathways = []
-        for tip in self._trees[obj_id].tips:
-            remembered = self._with_unselected(tip.remembered, unselected)
-            # Rule 2: with nothing but conditioning frames in memory the step is SAM 2's own, so not modulated.
-            memory = PathwayMemory(conditioning, pointers, remembered, modulated=len(remembered) > 0)
-            pathways.append(_Pathway(obj_id, tip, memory))
-        return pathways
+            self._plant(obj_id, frame_idx)
+        memories = self._state_memories(obj_id)
+        return [
+            _Pathway(obj_id, tip, memories.of_pathway(frame_idx, tip.remembered)) for tip in self._trees[obj_id].tips
+        ]
+
+    def _plant(self, obj_id: Any, frame_idx: int) -> None:
+        """A tree that grows from the committed past."""
+        memories = self._state_memories(obj_id)
+        remembered, score = memories.recall(frame_idx, self._remember)
+        for memory in remembered:
+            memory.features = self._predictor.restore_features(self._state, obj_id, memory.frame_idx)
+        root: Node = MemoryNode(frame_idx, score, remembered=remembered)
+        self._trees[obj_id] = MemoryTree.plant(root, self._session.config.num_pathways)
+
+    def _graft(self, obj_id: Any, tip: Node) -> None:
+        """A tree that grows from where another pass stopped, less the frames that were corrected since."""
+        remembered = self._still_tracked(obj_id, tip.remembered)
+        root: Node = MemoryNode(tip.frame_idx, tip.score, remembered=remembered)
+        self._trees[obj_id] = MemoryTree.plant(root, self._session.config.num_pathways)
+
+    def _state_memories(self, obj_id: Any) -> StateMemories:
+        if obj_id not in self._memories:
+            num_frames = self._state["num_frames"]
+            self._memories[obj_id] = StateMemories(
+                self._predictor, self._outputs(obj_id), num_frames, self._max_obj_ptrs, self._reverse
+            )
+        return self._memories[obj_id]
 
     def _forward(self, frame_idx: int, pathways: list[_Pathway]) -> dict[Any, list[Node]]:
         """The nodes that fill each object's slots on this frame."""
@@ -159,10 +208,9 @@ class Propagation:
         for row, pathway in enumerate(pathways):
             rows.setdefault(pathway.obj_id, {})[pathway.tip] = row
         selected = {obj_id: self._selected(obj_id, tips, pathways, ious, occlusions) for obj_id, tips in rows.items()}
-        # A pick is (row, mask_idx, cumulative score, predicted IoU, occlusion score); duplicates are one node.
         picks = list(dict.fromkeys(pick for object_picks in selected.values() for pick in object_picks))
         hypotheses = dict(zip(picks, self._model.encode(frame_idx, frame, decoded, picks), strict=True))
-        nodes = {pick: self._node(pathways[pick[0]].tip, hypothesis) for pick, hypothesis in hypotheses.items()}
+        nodes = {pick: self._node(pathways[pick.row].tip, hypothesis) for pick, hypothesis in hypotheses.items()}
         return {obj_id: [nodes[pick] for pick in object_picks] for obj_id, object_picks in selected.items()}
 
     def _selected(
@@ -172,95 +220,37 @@ class Propagation:
         pathways: list[_Pathway],
         ious: list[list[float]],
         occlusions: list[float],
-    ) -> list[tuple[int, int, float, float, float]]:
+    ) -> list[Pick]:
+        """One pick per slot; slots with equal picks (same parent, same mask) will share a node."""
         slots = self._trees[obj_id].slots
-        first_row = rows[slots[0]]
-        if not pathways[first_row].memory.remembered:  # rule 2: all slots share the root, the best IoU is taken
-            best = max(range(len(ious[first_row])), key=ious[first_row].__getitem__)
-            pick = (first_row, best, slots[0].score, ious[first_row][best], occlusions[first_row])
-            return [pick] * len(slots)
+        row = rows[slots[0]]
+        if not pathways[row].memory.modulated:  # rule 2: all slots share the root, the best predicted IoU is taken
+            best = max(range(len(ious[row])), key=ious[row].__getitem__)
+            return [Pick(row, best, slots[0].score, ious[row][best], occlusions[row])] * len(slots)
         candidates = [
             Candidate(slot_idx, mask_idx, cumulative_score(tip.score, iou), iou, occlusions[rows[tip]])
             for slot_idx, tip in enumerate(slots)
             for mask_idx, iou in enumerate(ious[rows[tip]])
         ]
-        chosen = list(self._select(candidates, self._config))
+        chosen = list(self._select(candidates, self._session.config))
         if len(chosen) != len(slots):
             raise ValueError(f"select= must return num_pathways={len(slots)} candidates, it returned {len(chosen)}")
-        return [(rows[slots[c.slot_idx]], c.mask_idx, c.score, c.predicted_iou, c.occlusion_score) for c in chosen]
+        return [Pick(rows[slots[c.slot_idx]], c.mask_idx, c.score, c.predicted_iou, c.occlusion_score) for c in chosen]
 
     def _node(self, parent: Node, hypothesis: Hypothesis) -> Node:
         remembered = self._remember(parent.remembered, hypothesis.memory)
         return MemoryNode(hypothesis.memory.frame_idx, hypothesis.score, hypothesis, remembered, parent)
 
     def _remember(self, remembered: tuple[FrameMemory, ...], newest: FrameMemory) -> tuple[FrameMemory, ...]:
-        return self._choose_memory(remembered, newest, self._config, self._max_obj_ptrs - 1)
-
-    # -- memories in SAM 2's state -----------------------------------------------------------------------------
-
-    def _conditioning_memories(
-        self, obj_id: Any, frame_idx: int
-    ) -> tuple[list[FrameMemory], list[tuple[int, FrameMemory]], list[FrameMemory]]:
-        """Conditioning frames attended to, their pointers with signed distance, and those that compete as memories."""
-        model = self._predictor
-        outputs = self._outputs(obj_id)["cond_frame_outputs"]
-        selected, unselected = select_closest_cond_frames(frame_idx, outputs, model.max_cond_frames_in_attn)
-        sign = -1 if self._reverse else 1
-        pointers = []
-        for t in selected:
-            distance = (frame_idx - t) * sign
-            if distance >= 0 or not model.only_obj_ptrs_in_the_past_for_eval:
-                age = distance if model.use_signed_tpos_enc_to_obj_ptrs else abs(distance)
-                pointers.append((age, self._conditioning_memory(obj_id, t)))
-        behind = [t for t in unselected if (frame_idx - t) * sign > 0]
-        return (
-            [self._conditioning_memory(obj_id, t) for t in selected],
-            pointers,
-            [self._conditioning_memory(obj_id, t) for t in behind],
-        )
-
-    def _conditioning_memory(self, obj_id: Any, frame_idx: int) -> FrameMemory:
-        key = (obj_id, frame_idx)
-        if key not in self._conditioning:
-            output = self._outputs(obj_id)["cond_frame_outputs"][frame_idx]
-            self._conditioning[key] = _memory_of(frame_idx, output)
-        return self._conditioning[key]
-
-    def _with_unselected(
-        self, remembered: tuple[FrameMemory, ...], unselected: list[FrameMemory]
-    ) -> tuple[FrameMemory, ...]:
-        """SAM 2 treats conditioning frames beyond `max_cond_frames_in_attn` as if they were tracked frames."""
-        if not unselected:
-            return remembered
-        merged = sorted([*remembered, *unselected], key=lambda memory: memory.frame_idx, reverse=self._reverse)
-        return tuple(merged[-self._max_obj_ptrs :])
-
-    def _root(self, obj_id: Any, frame_idx: int) -> Node:
-        """The committed past as a root: what its pathway remembers is folded from the trunk, oldest to newest."""
-        trunk = self._outputs(obj_id)
-        step = 1 if self._reverse else -1
-        history, t, gap = [], frame_idx + step, 0
-        # A gap as long as SAM 2's pointer window ends the history: SAM 2 could not see across it either.
-        while 0 <= t < self._state["num_frames"] and gap < self._max_obj_ptrs:
-            output = trunk["non_cond_frame_outputs"].get(t)
-            if output is not None:
-                history.append(_memory_of(t, output))
-            gap = 0 if output is not None or t in trunk["cond_frame_outputs"] else gap + 1
-            t += step
-        remembered: tuple[FrameMemory, ...] = ()
-        for memory in reversed(history):
-            remembered = self._remember(remembered, memory)
-        newest = trunk["non_cond_frame_outputs"].get(history[0].frame_idx, {}) if history else {}
-        score = newest[SCORES_KEY].cumulative_score if SCORES_KEY in newest else 0.0
-        return MemoryNode(history[0].frame_idx if history else frame_idx, score, remembered=remembered)
+        return tuple(self._choose_memory(remembered, newest, self._session.config, self._max_obj_ptrs - 1))
 
     # -- deciding and committing -------------------------------------------------------------------------------
 
     def _decide(self, obj_id: Any) -> None:
-        tree = self._trees[obj_id]
+        tree, max_pending_frames = self._trees[obj_id], self._session.max_pending_frames
         self._commit_decided(obj_id)
-        if self._max_pending_frames is not None:
-            while len(tree.pending) > self._max_pending_frames:
+        if max_pending_frames is not None:
+            while len(tree.pending) > max_pending_frames:
                 tree.decide_oldest()
                 self._commit_decided(obj_id)
 
@@ -268,26 +258,29 @@ class Propagation:
         for pending in self._trees[obj_id].pop_decided():
             self._commit(obj_id, pending)
 
-    def _commit(self, obj_id: Any, pending: PendingFrame[FrameMemory, Hypothesis]) -> None:
+    def _commit(self, obj_id: Any, pending: Pending) -> None:
         """Write a decided frame into SAM 2's state, in SAM 2's format plus its scores."""
         hypothesis = pending.nodes[0].output
         assert hypothesis is not None
-        memory, storage = hypothesis.memory, self._state["storage_device"]
+        memory = hypothesis.memory
         pred_masks = fill_holes(hypothesis.mask_logits, self._predictor.fill_hole_area)
-        self._outputs(obj_id)["non_cond_frame_outputs"][pending.frame_idx] = {
-            "maskmem_features": memory.features.to(storage, non_blocking=True),
-            "maskmem_pos_enc": self._state["constants"]["maskmem_pos_enc"],
-            "pred_masks": pred_masks.to(storage, non_blocking=True),
-            "obj_ptr": memory.obj_ptr,
-            "object_score_logits": hypothesis.object_score_logits,
-            SCORES_KEY: FrameScores(
+        frame = TrackedFrame(
+            features=memory.features,
+            pos_enc=self._state["constants"]["maskmem_pos_enc"],
+            pred_masks=pred_masks,
+            obj_ptr=memory.obj_ptr,
+            object_score_logits=hypothesis.object_score_logits,
+            scores=FrameScores(
                 memory.predicted_iou,
                 memory.occlusion_score,
                 hypothesis.score,
                 pending.margin,
                 pending.distinct_pathways,
             ),
-        }
+            storage_device=self._state["storage_device"],
+        )
+        self._outputs(obj_id)["non_cond_frame_outputs"][pending.frame_idx] = frame
+        self._session.recent.add(obj_id, frame)
         self._mark_tracked(obj_id, pending.frame_idx)
         self._answers.setdefault(pending.frame_idx, {})[obj_id] = pred_masks
 
@@ -304,15 +297,3 @@ class Propagation:
             raise RuntimeError(
                 f"object {obj_id!r} was removed while it was being tracked; start propagate_in_video again"
             ) from None
-
-
-def _memory_of(frame_idx: int, output: dict[str, Any]) -> FrameMemory:
-    """A frame in SAM 2's state as a memory; one without scores was given by the user or tracked by SAM 2 (IoU 1)."""
-    scores: FrameScores | None = output.get(SCORES_KEY)
-    return FrameMemory(
-        frame_idx,
-        predicted_iou=scores.predicted_iou if scores else 1.0,
-        occlusion_score=scores.occlusion_score if scores else float(output["object_score_logits"]),
-        features=output["maskmem_features"],
-        obj_ptr=output["obj_ptr"],
-    )

@@ -36,6 +36,15 @@ class MemoryNode(Generic[MemoryT, OutputT]):
     parent: MemoryNode[MemoryT, OutputT] | None = None
     num_children: int = 0
 
+    def ancestor(self, frame_idx: int) -> MemoryNode[MemoryT, OutputT]:
+        """The node of this pathway on a frame that is still pending."""
+        node = self
+        while node.frame_idx != frame_idx:
+            if node.parent is None:
+                raise ValueError(f"frame {frame_idx} is not pending")
+            node = node.parent
+        return node
+
 
 @dataclass(slots=True)
 class PendingFrame(Generic[MemoryT, OutputT]):

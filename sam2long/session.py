@@ -1,0 +1,44 @@
+"""What belongs to one video beyond SAM 2's own state."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING
+
+from sam2long.config import MemoryTreeConfig
+from sam2long.trunk import RecentFrames
+
+if TYPE_CHECKING:
+    from sam2long.propagation import Propagation
+
+# Where it lies in `inference_state`; absent until a video has settings of its own or a tree has run.
+SESSION_KEY = "sam2long"
+
+
+@dataclass(slots=True)
+class Session:
+    """Settings of one video, its recent frames, and the pass whose frames may still be pending.
+
+    Attributes:
+        config: settings of the trees.
+        max_pending_frames: see `SAM2LongVideoPredictor`.
+        recent: committed frames that are still whole.
+        propagation: the unfinished pass, if any.
+    """
+
+    config: MemoryTreeConfig
+    max_pending_frames: int | None
+    recent: RecentFrames = field(default_factory=RecentFrames)
+    propagation: Propagation | None = None
+
+    def settle(self) -> None:
+        """Commit what an unfinished pass left pending, before something else reads or changes the state."""
+        if self.propagation is not None:
+            self.propagation.settle()
+
+
+def checked_max_pending_frames(value: int | None) -> int | None:
+    """`value`, or ValueError if it is neither None nor an integer >= 0."""
+    if value is not None and (isinstance(value, bool) or not isinstance(value, int) or value < 0):
+        raise ValueError(f"max_pending_frames must be None or an integer >= 0, got {value!r}")
+    return value

@@ -1,0 +1,169 @@
+"""The committed past: frames in SAM 2's format that shrink to a few kilobytes once they are no longer recent.
+
+SAM 2 keeps half a megabyte of memory features and a quarter of mask logits for every object and frame. A tree
+reads only the frames its pathways remember, so for the rest of the past a packed mask, the object pointer and
+the scores are kept on the host; from these the memory features are computed again should a click or a reverse
+pass come back to the frame.
+"""
+
+from __future__ import annotations
+
+import zlib
+from collections import deque
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from sam2.modeling.sam2_base import NO_OBJ_SCORE
+from torch import Tensor
+
+from sam2long.scores import FrameScores
+
+# Where a committed frame's entry in SAM 2's state carries its `FrameScores`.
+SCORES_KEY = "scores"
+# How many committed frames per object keep everything, as SAM 2 would: twice what its memory reaches.
+NUM_RECENT = 32
+
+_NUM_LEVELS = 16
+_MAX_PACKED_BYTES = 5000
+# The memory encoder reads sigmoid(logits), so levels are even in probability; the outer two are saturated,
+# at the logits that SAM 2 writes for a given mask (+-10).
+_LEVEL_LOGITS = np.log((np.arange(_NUM_LEVELS) + 0.5) / (_NUM_LEVELS - 0.5 - np.arange(_NUM_LEVELS))).astype(np.float32)
+_LEVEL_LOGITS[0], _LEVEL_LOGITS[-1] = -10.0, 10.0
+
+
+def quantise(mask_logits: Tensor) -> Tensor:
+    """Logits as one of 16 levels of probability, uint8 of the same shape; level >= 8 is foreground (> 0)."""
+    levels = (mask_logits.sigmoid() * _NUM_LEVELS).floor().clamp(0, _NUM_LEVELS - 1)
+    # sigmoid rounds tiny logits to 0.5: which side of the boundary they are on comes from their sign
+    half = _NUM_LEVELS // 2
+    return torch.where(mask_logits > 0, levels.clamp(min=half), levels.clamp(max=half - 1)).to(torch.uint8)
+
+
+@dataclass(slots=True, frozen=True)
+class PackedMask:
+    """Quantised mask logits, compressed: 4 bits a pixel, or 1 bit where those would take too much room."""
+
+    data: bytes
+    bits: int
+    shape: tuple[int, ...]
+
+    @classmethod
+    def pack(cls, levels: NDArray[np.uint8]) -> PackedMask:
+        flat = levels.ravel()
+        flat = np.pad(flat, (0, flat.size % 2))
+        data = zlib.compress((flat[::2] << 4 | flat[1::2]).tobytes(), 1)
+        if len(data) <= _MAX_PACKED_BYTES:
+            return cls(data, 4, levels.shape)
+        return cls(zlib.compress(np.packbits(levels >= _NUM_LEVELS // 2).tobytes(), 9), 1, levels.shape)
+
+    def unpack(self) -> Tensor:
+        """Mask logits, float32, of the packed shape, on the host; their signs are those packed."""
+        size = int(np.prod(self.shape))
+        data = np.frombuffer(zlib.decompress(self.data), dtype=np.uint8)
+        if self.bits == 1:
+            levels = np.unpackbits(data)[:size] * np.uint8(_NUM_LEVELS - 1)
+        else:
+            levels = np.stack([data >> 4, data & 15], axis=1).reshape(-1)[:size]  # (bytes, 2) -> (pixels,)
+        return torch.from_numpy(_LEVEL_LOGITS[levels].reshape(self.shape))
+
+
+class TrackedFrame(dict[str, Any]):
+    """A frame's entry in `non_cond_frame_outputs`: SAM 2's keys, plus `SCORES_KEY`.
+
+    While the frame is recent all values are SAM 2's tensors. `compact` packs it; then `pred_masks`, `obj_ptr`
+    and `object_score_logits` are unpacked whenever they are read (signs exact, logits to about 1/16 of
+    probability), and `maskmem_features` is None until the predictor computes it again.
+    """
+
+    def __init__(
+        self,
+        *,
+        features: Tensor | None,
+        pos_enc: list[Tensor],
+        pred_masks: Tensor,
+        obj_ptr: Tensor,
+        object_score_logits: Tensor,
+        scores: FrameScores,
+        storage_device: torch.device,
+    ) -> None:
+        super().__init__(
+            maskmem_features=None if features is None else features.to(storage_device, non_blocking=True),
+            maskmem_pos_enc=pos_enc,
+            pred_masks=pred_masks.to(storage_device, non_blocking=True),
+            obj_ptr=obj_ptr,
+            object_score_logits=object_score_logits,
+        )
+        self[SCORES_KEY] = scores
+        # Copies to the host start now and are read when the frame is compacted, many frames later: no waiting.
+        self._device, self._storage_device = obj_ptr.device, storage_device
+        self._levels: Tensor | None = quantise(pred_masks).to("cpu", non_blocking=True)
+        self._host_ptr = obj_ptr.to("cpu", non_blocking=True)
+
+    def compact(self) -> None:
+        """Keep a few kilobytes on the host; does nothing but free recomputed features the second time."""
+        self["maskmem_features"] = None
+        if self._levels is not None:
+            self["pred_masks"] = PackedMask.pack(self._levels.numpy())
+            self["obj_ptr"] = self["object_score_logits"] = None
+            self._levels = None
+
+    def forget(self) -> None:
+        """Keep nothing but the scores."""
+        self.compact()
+        self["pred_masks"] = self["maskmem_pos_enc"] = None
+        self._host_ptr = torch.empty(0)
+
+    def __getitem__(self, key: str) -> Any:
+        value = super().__getitem__(key)
+        return self._unpacked(key, value) if self._levels is None else value
+
+    def get(self, key: str, default: Any = None) -> Any:
+        """As `dict.get`, unpacking as `[]` does."""
+        try:
+            return self[key]
+        except KeyError:
+            return default
+
+    def _unpacked(self, key: str, value: Any) -> Any:
+        occlusion_score = super().__getitem__(SCORES_KEY).occlusion_score
+        if key == "pred_masks" and value is not None:
+            # SAM 2's value for an absent object lies beyond the packed range
+            masks = value.unpack() if occlusion_score > 0 else torch.full(value.shape, NO_OBJ_SCORE)
+            return masks.to(self._storage_device)
+        if key == "obj_ptr":
+            return self._host_ptr.to(self._device)
+        if key == "object_score_logits":
+            return torch.full((1, 1), occlusion_score, device=self._device)
+        return value
+
+
+class RecentFrames:
+    """Per object, the committed frames that are still whole; the oldest is compacted when a new one comes.
+
+    Args:
+        num_recent: how many frames stay whole.
+        forget: keep only the scores of older frames (of a stream, where nothing can come back to them).
+    """
+
+    def __init__(self, num_recent: int = NUM_RECENT, forget: bool = False) -> None:
+        self._num_recent = num_recent
+        self._forget = forget
+        self._frames: dict[Any, deque[TrackedFrame]] = {}
+
+    def add(self, obj_id: Any, frame: TrackedFrame) -> None:
+        """A frame was committed, or its features were computed again."""
+        frames = self._frames.setdefault(obj_id, deque())
+        frames.append(frame)
+        if len(frames) > self._num_recent:
+            oldest = frames.popleft()
+            if self._forget:
+                oldest.forget()
+            else:
+                oldest.compact()
+
+    def keep_only(self, obj_ids: list[Any]) -> None:
+        """Drop objects that are not tracked any more."""
+        self._frames = {obj_id: frames for obj_id, frames in self._frames.items() if obj_id in obj_ids}
