@@ -49,9 +49,16 @@ class DecodedMasks:
     object_score_logits: Tensor
 
     def scores(self) -> tuple[list[list[float]], list[float]]:
-        """(predicted IoUs per row and mask, occlusion score per row): the frame's one device synchronisation."""
-        rows = torch.cat([self.predicted_ious, self.object_score_logits], dim=1).float().tolist()
-        return [row[:-1] for row in rows], [row[-1] for row in rows]
+        """(predicted IoUs per row and mask, occlusion score per row): the frame's one wait for the device.
+
+        It waits for these numbers only, not for what else is queued (frames being encoded ahead).
+        """
+        rows = torch.cat([self.predicted_ious, self.object_score_logits], dim=1).float()
+        if rows.is_cuda:
+            rows = rows.to("cpu", non_blocking=True)
+            torch.cuda.current_stream().record_event().synchronize()
+        values = rows.tolist()
+        return [row[:-1] for row in values], [row[-1] for row in values]
 
 
 class Pick(NamedTuple):
@@ -119,8 +126,10 @@ class HypothesisModel:
 
     def _condition(self, frame: FrameFeatures, pathways: Sequence[PathwayMemory]) -> Tensor:
         """The frame's features in the light of each pathway's memory, [B, C, H, W]."""
-        memory, memory_pos, num_obj_ptr_tokens = self._bank.read(pathways)
-        batch_size = len(pathways)
+        num_pathways = len(pathways)
+        batch_size = self._model.padded_batch_size(num_pathways)
+        padded = [*pathways, *[pathways[-1]] * (batch_size - num_pathways)]
+        memory, memory_pos, num_obj_ptr_tokens = self._bank.read(padded)
         pix_feat = self._model.memory_attention(
             curr=[frame.vision_feats[-1].expand(-1, batch_size, -1)],
             curr_pos=[frame.vision_pos[-1].expand(-1, batch_size, -1)],
@@ -128,11 +137,15 @@ class HypothesisModel:
             memory_pos=memory_pos,
             num_obj_ptr_tokens=num_obj_ptr_tokens,
         )
+        if self._model.reuses_buffers:
+            pix_feat = pix_feat.clone()
         # (HW, B, C) -> (B, C, H, W)
-        return pix_feat.permute(1, 2, 0).view(batch_size, -1, *frame.feat_sizes[-1])
+        return pix_feat.permute(1, 2, 0).view(batch_size, -1, *frame.feat_sizes[-1])[:num_pathways]
 
     def _decode(self, frame: FrameFeatures, pix_feat: Tensor) -> DecodedMasks:
-        model, batch_size = self._model, pix_feat.shape[0]
+        model, num_pathways = self._model, pix_feat.shape[0]
+        batch_size = model.padded_batch_size(num_pathways)
+        pix_feat = _padded(pix_feat, batch_size)
         sparse, dense, image_pe = self._empty_prompt(batch_size, pix_feat.device)
         mask_logits, ious, tokens, object_score_logits = model.sam_mask_decoder(
             image_embeddings=pix_feat,
@@ -143,6 +156,10 @@ class HypothesisModel:
             repeat_image=False,  # one image per pathway already
             high_res_features=self._high_res_features(frame),
         )
+        rows = [output[:num_pathways] for output in (mask_logits, ious, tokens, object_score_logits)]
+        if model.reuses_buffers:
+            rows = [output.clone() for output in rows]
+        mask_logits, ious, tokens, object_score_logits = rows
         if model.pred_obj_scores:
             mask_logits = torch.where((object_score_logits > 0)[:, None, None], mask_logits, NO_OBJ_SCORE)
         return DecodedMasks(mask_logits.float(), ious, tokens, object_score_logits)
@@ -164,7 +181,10 @@ class HypothesisModel:
         if batch_size not in self._prompts:
             points = torch.zeros(batch_size, 1, 2, device=device)
             labels = -torch.ones(batch_size, 1, dtype=torch.int32, device=device)
-            self._prompts[batch_size] = encoder(points=(points, labels), boxes=None, masks=None)
+            sparse, dense = encoder(points=(points, labels), boxes=None, masks=None)
+            self._prompts[batch_size] = (
+                (sparse.clone(), dense.clone()) if self._model.reuses_buffers else (sparse, dense)
+            )
         return *self._prompts[batch_size], self._image_pe
 
     def encode(
@@ -206,13 +226,18 @@ class HypothesisModel:
 
     def _encode_memory(self, frame: FrameFeatures, mask_logits: Tensor, object_score_logits: Tensor) -> Tensor:
         """Spatial memories [N, C_mem, H, W] in bfloat16, each from its own mask."""
-        model = self._model
-        high_res = F.interpolate(
-            mask_logits, size=(model.image_size, model.image_size), mode="bilinear", align_corners=False
-        )
+        model, num_masks = self._model, mask_logits.shape[0]
         # SAM 2 encodes one object at a time, where its non-overlap constraint does nothing; in a batch it
         # would take pathways for competing objects.
-        size = 1 if model.non_overlap_masks_for_mem_enc else high_res.shape[0]
+        alone = model.non_overlap_masks_for_mem_enc
+        size = 1 if alone else model.padded_batch_size(num_masks)
+        high_res = F.interpolate(
+            mask_logits if alone else _padded(mask_logits, size),
+            size=(model.image_size, model.image_size),
+            mode="bilinear",
+            align_corners=False,
+        )
+        object_score_logits = object_score_logits if alone else _padded(object_score_logits, size)
         chunks = [
             model._encode_new_memory(
                 current_vision_feats=frame.vision_feats,
@@ -223,7 +248,13 @@ class HypothesisModel:
             )[0]
             for masks, scores in zip(torch.split(high_res, size), torch.split(object_score_logits, size), strict=True)
         ]
-        return torch.cat(chunks, dim=0).to(torch.bfloat16)
+        return torch.cat(chunks, dim=0)[:num_masks].to(torch.bfloat16)
+
+
+def _padded(rows: Tensor, batch_size: int) -> Tensor:
+    """`rows` with its last row repeated up to `batch_size`."""
+    missing = batch_size - rows.shape[0]
+    return torch.cat([rows, rows[-1:].expand(missing, *rows.shape[1:])]) if missing else rows
 
 
 def _own(batch: Tensor, row: int) -> Tensor:

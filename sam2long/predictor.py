@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import warnings
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from os import PathLike
 from typing import Any
 
@@ -11,7 +11,7 @@ import numpy as np
 import torch
 import torch.nn.functional as F
 from numpy.typing import NDArray
-from sam2.sam2_video_predictor import SAM2VideoPredictor
+from sam2.sam2_video_predictor import SAM2VideoPredictor, SAM2VideoPredictorVOS
 from torch import Tensor
 from tqdm import tqdm
 
@@ -25,7 +25,7 @@ from sam2long.memory_bank import FrameMemory
 from sam2long.propagation import Propagation
 from sam2long.scores import FrameScores
 from sam2long.selection import ChooseMemoryFunction, SelectFunction, choose_memory, select_candidates
-from sam2long.session import SESSION_KEY, Session, checked_max_pending_frames
+from sam2long.session import SESSION_KEY, Session, checked_count
 from sam2long.streaming import StreamFrames
 from sam2long.trunk import TrackedFrame
 
@@ -43,6 +43,8 @@ class SAM2LongVideoPredictor(SAM2VideoPredictor):
             a path to a YAML, or None for the paper's. `init_state(memory_tree=...)` overrides it per video.
         max_pending_frames: a frame that waits longer for its decision is decided for the best pathway so far;
             None (default) waits as long as it takes, 0 answers at once.
+        encode_ahead: how many frames the image encoder runs ahead of the tracking, in one batch; None takes 1 on a
+            GPU, where it hides the host's work, and 0 on a CPU.
         select: which candidates live on, see `sam2long.selection.select_candidates`.
         choose_memory: which frames a pathway remembers, see `sam2long.selection.choose_memory`.
         **kwargs: the arguments of `SAM2VideoPredictor`.
@@ -51,31 +53,44 @@ class SAM2LongVideoPredictor(SAM2VideoPredictor):
         ValueError: if an argument, or the combination with the model's own options, makes no sense.
     """
 
+    # Whether a component's outputs are overwritten by its next call (CUDA graphs of the compiled predictor).
+    reuses_buffers = False
+
     def __init__(
         self,
         *args: Any,
         memory_tree: MemoryTreeLike = None,
         max_pending_frames: int | None = None,
+        encode_ahead: int | None = None,
         select: SelectFunction = select_candidates,
         choose_memory: ChooseMemoryFunction[FrameMemory] = choose_memory,
         **kwargs: Any,
     ) -> None:
         super().__init__(*args, **kwargs)
-        self._set_up_tree(memory_tree, max_pending_frames, select, choose_memory)
+        self._set_up_tree(memory_tree, max_pending_frames, encode_ahead, select, choose_memory)
 
     def _set_up_tree(
         self,
         memory_tree: MemoryTreeLike,
         max_pending_frames: int | None,
+        encode_ahead: int | None = None,
         select: SelectFunction = select_candidates,
         choose_memory: ChooseMemoryFunction[FrameMemory] = choose_memory,
     ) -> None:
         self.memory_tree = load_memory_tree(memory_tree)
-        self.max_pending_frames = checked_max_pending_frames(max_pending_frames)
+        self.max_pending_frames = checked_count("max_pending_frames", max_pending_frames)
+        self._encode_ahead = checked_count("encode_ahead", encode_ahead)
         self.select = select
         self.choose_memory = choose_memory
         if self.memory_tree.num_pathways > 1:
             self._check_model_suits_tree()
+
+    @property
+    def encode_ahead(self) -> int:
+        """How many frames the image encoder runs ahead."""
+        if self._encode_ahead is not None:
+            return self._encode_ahead
+        return 1 if self.device.type == "cuda" else 0
 
     def _check_model_suits_tree(self) -> None:
         """The options of SAM 2 that leave a tree nothing to choose from are refused."""
@@ -107,6 +122,10 @@ class SAM2LongVideoPredictor(SAM2VideoPredictor):
         """
         if not isinstance(predictor, SAM2VideoPredictor):
             raise ValueError(f"from_sam2 takes a SAM2VideoPredictor, got {type(predictor).__name__}")
+        if isinstance(predictor, SAM2VideoPredictorVOS) and not issubclass(cls, SAM2VideoPredictorVOS):
+            from sam2long.compiled import SAM2LongVideoPredictorVOS
+
+            return SAM2LongVideoPredictorVOS.from_sam2(predictor, memory_tree, max_pending_frames)
         ours: SAM2LongVideoPredictor = cls.__new__(cls)
         for name, value in vars(predictor).items():
             # nn.Module keeps parameters and modules in dicts: a new dict, the same modules
@@ -184,7 +203,7 @@ class SAM2LongVideoPredictor(SAM2VideoPredictor):
         if config.num_pathways > 1:
             self._check_model_suits_tree()
         pending = self.max_pending_frames if max_pending_frames is None else max_pending_frames
-        return config, checked_max_pending_frames(pending)
+        return config, checked_count("max_pending_frames", pending)
 
     def _session(self, inference_state: dict[str, Any]) -> Session:
         if SESSION_KEY not in inference_state:
@@ -231,7 +250,7 @@ class SAM2LongVideoPredictor(SAM2VideoPredictor):
             return
         self.propagate_in_video_preflight(inference_state)
         order = processing_order(inference_state, start_frame_idx, max_frame_num_to_track, reverse)
-        propagation = self._start_propagation(inference_state, reverse)
+        propagation = self._start_propagation(inference_state, reverse, order)
         try:
             for frame_idx in tqdm(order, desc="propagate in video"):
                 propagation.track(frame_idx)
@@ -250,19 +269,15 @@ class SAM2LongVideoPredictor(SAM2VideoPredictor):
                 self._session(inference_state).propagation = None
 
     def _start_propagation(
-        self, inference_state: dict[str, Any], reverse: bool, after: Propagation | None = None
+        self,
+        inference_state: dict[str, Any],
+        reverse: bool,
+        order: Sequence[int] = (),
+        after: Propagation | None = None,
     ) -> Propagation:
         session = self._session(inference_state)
         session.config = self._config(inference_state)
-        session.propagation = Propagation(
-            self,
-            inference_state,
-            session,
-            select=self.select,
-            choose_memory=self.choose_memory,
-            reverse=reverse,
-            after=after,
-        )
+        session.propagation = Propagation(self, inference_state, session, reverse=reverse, order=order, after=after)
         return session.propagation
 
     def _at_video_res(
@@ -361,6 +376,10 @@ class SAM2LongVideoPredictor(SAM2VideoPredictor):
                 self._session(inference_state).recent.add(obj_id, output)
         features: Tensor = output["maskmem_features"]
         return features
+
+    def padded_batch_size(self, batch_size: int) -> int:
+        """How many rows a batch of `batch_size` pathways is run with; the compiled predictor pads."""
+        return batch_size
 
     # -- streams -------------------------------------------------------------------------------------------------
 

@@ -7,7 +7,7 @@ SAM 2's format, so that its interactive API works on them unchanged. A tree hold
 from __future__ import annotations
 
 from collections import deque
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -15,7 +15,8 @@ import torch
 from torch import Tensor
 
 from sam2long.holes import fill_holes
-from sam2long.hypotheses import FrameFeatures, Hypothesis, HypothesisModel, Pick
+from sam2long.hypotheses import Hypothesis, HypothesisModel, Pick
+from sam2long.image_features import ImageFeatures
 from sam2long.memory_bank import FrameMemory, MemoryBank, PathwayMemory
 from sam2long.scores import FrameScores
 from sam2long.selection import Candidate, ChooseMemoryFunction, SelectFunction, cumulative_score
@@ -48,8 +49,8 @@ class Propagation:
         predictor: the `SAM2LongVideoPredictor`.
         inference_state: its state, with the prompts consolidated (`propagate_in_video_preflight`).
         session: the video's settings.
-        select, choose_memory: the policies (see `sam2long.selection`).
         reverse: whether time runs backwards.
+        order: the frames to come, in order, if they are known.
         after: a settled pass that this one continues; its pathways' memories are taken over as they are.
     """
 
@@ -59,16 +60,15 @@ class Propagation:
         inference_state: dict[str, Any],
         session: Session,
         *,
-        select: SelectFunction,
-        choose_memory: ChooseMemoryFunction[FrameMemory],
         reverse: bool,
+        order: Sequence[int] = (),
         after: Propagation | None = None,
     ) -> None:
         self._predictor = predictor
         self._state = inference_state
         self._session = session
-        self._select = select
-        self._choose_memory = choose_memory
+        self._select: SelectFunction = predictor.select
+        self._choose_memory: ChooseMemoryFunction[FrameMemory] = predictor.choose_memory
         self._reverse = reverse
         self.obj_ids: list[Any] = inference_state["obj_ids"]
         self._trees: dict[Any, Tree] = {}
@@ -80,6 +80,7 @@ class Propagation:
         modulation, device = session.config.modulation, inference_state["device"]
         bank = MemoryBank(predictor, spatial_pos, self._max_obj_ptrs, modulation, device)
         self._model = HypothesisModel(predictor, bank)
+        self._features = ImageFeatures(predictor, inference_state, order, predictor.encode_ahead)
         session.recent.keep_only(self.obj_ids)
         for obj_id in self.obj_ids:
             if after is not None and obj_id in after._trees:
@@ -200,8 +201,7 @@ class Propagation:
 
     def _forward(self, frame_idx: int, pathways: list[_Pathway]) -> dict[Any, list[Node]]:
         """The nodes that fill each object's slots on this frame."""
-        _, _, feats, pos, sizes = self._predictor._get_image_feature(self._state, frame_idx, 1)
-        frame = FrameFeatures(feats, pos, sizes)
+        frame = self._features.of(frame_idx)
         decoded = self._model.decode(frame, [pathway.memory for pathway in pathways])
         ious, occlusions = decoded.scores()
         rows: dict[Any, dict[Node, int]] = {}

@@ -37,8 +37,8 @@ class Session:
             self.propagation.settle()
 
 
-def checked_max_pending_frames(value: int | None) -> int | None:
+def checked_count(name: str, value: int | None) -> int | None:
     """`value`, or ValueError if it is neither None nor an integer >= 0."""
     if value is not None and (isinstance(value, bool) or not isinstance(value, int) or value < 0):
-        raise ValueError(f"max_pending_frames must be None or an integer >= 0, got {value!r}")
+        raise ValueError(f"{name} must be None or an integer >= 0, got {value!r}")
     return value
