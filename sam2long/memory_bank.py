@@ -113,7 +113,10 @@ class MemoryBank:
         num_spatial, num_pointers, weighted = self.lengths(pathways[0])
         memory, memory_pos = self._read_spatial(pathways)
         num_pointer_tokens = 0
-        if num_pointers:
+        if not num_pointers:
+            # Pointers lift the bfloat16 features to their own precision; alone, features would meet float weights.
+            memory = memory.to(memory_pos.dtype)
+        else:
             tokens, tokens_pos = self._read_pointers(pathways)
             num_pointer_tokens = tokens.shape[0]
             memory = torch.cat([memory, tokens], dim=0)
