@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import functools
+import gc
 import http.server
 import io
 import os
@@ -160,6 +161,22 @@ def test_work_is_bounded(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Non
         source[frame_idx]
     assert len(decoded) <= 2 * 120
     assert len(source._recent) <= 32
+
+
+def test_decoded_frames_are_freed_at_once(tmp_path: Path) -> None:
+    source = open_frames(write_clip(tmp_path / "a.mp4", num_frames=150))
+
+    def alive() -> int:
+        return sum(type(thing) is av.VideoFrame for thing in gc.get_objects())
+
+    gc.collect()
+    gc.disable()  # a reference cycle through a frame would keep it until the next collection
+    try:
+        for frame_idx in range(150):
+            source[frame_idx]
+        assert 32 <= alive() <= 40
+    finally:
+        gc.enable()
 
 
 def test_time_stamps_that_change_after_a_seek(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:

@@ -82,18 +82,31 @@ def decode_packets(packets: Iterable[Any], label: str) -> Iterator[Any]:
         yield from frames
 
 
-def upright_pixels(frame: Any) -> Frame:
-    """A decoded frame as uint8 RGB `[H, W, 3]`, turned and mirrored as its display matrix says."""
-    pixels: Frame = frame.to_ndarray(format="rgb24")
-    matrix = frame.side_data.get("DISPLAYMATRIX")
-    if matrix is None:
-        return pixels
-    # Nine int32, row by row: a point (x, y) goes to (a*x + c*y, b*x + d*y) plus a shift.
-    a, b, _, c, d = np.frombuffer(bytes(matrix), dtype=np.int32)[:5].tolist()
-    if max(abs(b), abs(c)) > max(abs(a), abs(d)):  # a quarter turn: x and y trade places
-        pixels = pixels.transpose(1, 0, 2)
-        flip_x, flip_y = c < 0, b < 0
-    else:
-        flip_x, flip_y = a < 0, d < 0
-    pixels = pixels[:: -1 if flip_y else 1, :: -1 if flip_x else 1]
-    return np.ascontiguousarray(pixels)
+class UprightPixels:
+    """Decoded frames as uint8 RGB `[H, W, 3]`, turned and mirrored as the first one's display matrix says.
+
+    One object for the frames of one video, used by one thread at a time. What `av.VideoFrame` would make
+    for each frame is made once here: a colour converter, and the side data, whose reference back to its
+    frame would keep every frame alive until Python next looks for cycles.
+    """
+
+    def __init__(self, first_frame: Any) -> None:
+        import_av()
+        from av.video.reformatter import VideoReformatter
+
+        self._converter = VideoReformatter()
+        self._transpose = self._flip_x = self._flip_y = False
+        matrix = first_frame.side_data.get("DISPLAYMATRIX")
+        if matrix is None:
+            return
+        # Nine int32, row by row: a point (x, y) goes to (a*x + c*y, b*x + d*y) plus a shift.
+        a, b, _, c, d = np.frombuffer(bytes(matrix), dtype=np.int32)[:5].tolist()
+        self._transpose = max(abs(b), abs(c)) > max(abs(a), abs(d))  # a quarter turn: x and y trade places
+        self._flip_x, self._flip_y = (c < 0, b < 0) if self._transpose else (a < 0, d < 0)
+
+    def __call__(self, frame: Any) -> Frame:
+        pixels: Any = self._converter.reformat(frame, format="rgb24").to_ndarray()
+        if self._transpose:
+            pixels = pixels.transpose(1, 0, 2)
+        pixels = pixels[:: -1 if self._flip_y else 1, :: -1 if self._flip_x else 1]
+        return np.ascontiguousarray(pixels)

@@ -8,7 +8,7 @@ import stat
 from collections.abc import Iterator, Mapping
 from typing import Any
 
-from sam2long.frames.decoding import decode_packets, open_container, upright_pixels, video_stream
+from sam2long.frames.decoding import UprightPixels, decode_packets, open_container, video_stream
 from sam2long.frames.source import Frame, FrameError, require_size
 
 _LIVE_SCHEMES = ("rtsp", "rtsps", "rtmp", "rtmps", "rtp", "srt", "udp", "tcp")
@@ -39,9 +39,11 @@ def stream_frames(
 def _decode(container: Any, name: str) -> Iterator[Frame]:
     with container:
         stream = video_stream(container, low_delay=True)
+        pixels_of: UprightPixels | None = None
         size: tuple[int, int] | None = None
         for frame_idx, frame in enumerate(decode_packets(container.demux(stream), name)):
-            pixels = upright_pixels(frame)
+            pixels_of = pixels_of or UprightPixels(frame)
+            pixels = pixels_of(frame)
             size = size or (pixels.shape[0], pixels.shape[1])
             try:
                 yield require_size(pixels, *size)

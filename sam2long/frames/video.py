@@ -8,7 +8,13 @@ from collections import OrderedDict
 from collections.abc import Iterator
 from typing import IO, Any
 
-from sam2long.frames.decoding import decode_packets, describe, open_container, upright_pixels, video_stream
+from sam2long.frames.decoding import (
+    UprightPixels,
+    decode_packets,
+    describe,
+    open_container,
+    video_stream,
+)
 from sam2long.frames.source import Frame, FrameError, FrameSource, require_size
 from sam2long.frames.video_index import Keyframe, VideoIndex, count_frames, index_video
 
@@ -51,7 +57,8 @@ class VideoFrames(FrameSource):
             self.close()
             raise ValueError(f"{self._label} holds no frame that can be decoded")
         self._keep(first_idx, first)
-        self.height, self.width = upright_pixels(first).shape[:2]
+        self._pixels_of = UprightPixels(first)
+        self.height, self.width = self._pixels_of(first).shape[:2]
 
     def __len__(self) -> int:
         return self._index.num_frames
@@ -70,8 +77,8 @@ class VideoFrames(FrameSource):
                 reason = "it cannot be decoded; the file is damaged or truncated there"
                 raise FrameError(self._label, frame_idx, reason)
             try:
-                # Under the lock: a frame's colour converter is its own and not thread-safe.
-                return require_size(upright_pixels(frame), self.height, self.width)
+                # Under the lock: the colour converter is not thread-safe.
+                return require_size(self._pixels_of(frame), self.height, self.width)
             except ValueError as error:
                 raise FrameError(self._label, frame_idx, str(error)) from error
 
