@@ -3,13 +3,16 @@
 from __future__ import annotations
 
 import json
+import sys
 from collections.abc import Callable
 from pathlib import Path
+from types import ModuleType
 
 import numpy as np
 import pytest
 from PIL import Image
 
+import sam2long.cli.bench
 import sam2long.cli.overlay_video
 from sam2long.cli import main
 from sam2long.cli.model import OFFICIAL_CONFIGS, ModelChoice
@@ -174,6 +177,19 @@ def test_official_checkpoints_know_their_config(name: str, work: Path, monkeypat
     letter = {"tiny": "t", "small": "s", "base_plus": "b+", "large": "l"}[size]
     assert choice.config == f"configs/{version}/{version}_hiera_{letter}.yaml"
     assert choice.memory_tree.iou_threshold == 0.1
+
+
+def test_benchmarks_are_found_by_name(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
+    speed = ModuleType("speed")
+    speed.add_arguments = lambda parser: parser.add_argument("--runs", type=int, required=True)
+    speed.run = lambda args: args.runs
+    monkeypatch.setitem(sys.modules, "a_benchmark", speed)
+    monkeypatch.setattr(sam2long.cli.bench, "BENCHMARKS", {"speed": "a_benchmark"})
+    assert main(["bench", "speed", "--runs", "7"]) == 7
+    assert main(["bench", "speed"]) == 2
+    assert "required: --runs" in capsys.readouterr().err
+    assert main(["bench", "height"]) == 2
+    assert "invalid choice: 'height'" in capsys.readouterr().err
 
 
 def test_help_and_version(capsys: pytest.CaptureFixture[str]) -> None:

@@ -238,12 +238,13 @@ def test_overwrite_replaces_a_run_and_nothing_else(
     assert "already holds files (notes.txt ...)" in capsys.readouterr().err
     assert main([*command, "--overwrite"]) == 0
     (out / "masks" / "stale.png").write_bytes(b"of an earlier run")
+    (out / "masks" / ".stale.png.part").write_bytes(b"of a killed one")
 
     assert main(command) == 2
     assert "already holds results of an earlier run" in capsys.readouterr().err
     assert (out / "masks" / "stale.png").exists()
     assert main([*command, "--overwrite"]) == 0
-    assert not (out / "masks" / "stale.png").exists()
+    assert names(out / "masks") == [f"frame_{t:03d}.png" for t in range(NUM_FRAMES)]
     assert (out / "notes.txt").read_text() == "mine"
 
 
@@ -268,6 +269,9 @@ def test_demo(tmp_path: Path) -> None:
         assert time.monotonic() - start < 60
     assert names(out) == ["masks", "overlay.mp4", "run.json", "scores.json"]
     assert len(names(out / "masks")) == read_strictly(out / "run.json")["num_frames"]
+
+    (out / "run.json").write_text(json.dumps({"video": "holiday.mp4"}))
+    assert main(["demo", "-o", str(out), "--device", "cpu"]) == 2  # somebody's results are safe from the demo
 
 
 # --- Ctrl-C ----------------------------------------------------------------------------------------------

@@ -5,17 +5,9 @@ from __future__ import annotations
 import argparse
 import sys
 from importlib.metadata import version
-from typing import NoReturn
 
 from sam2long.cli import bench, demo, track
-from sam2long.cli.errors import UserError
-
-
-class _Parser(argparse.ArgumentParser):
-    """argparse with our way of saying no: one line, without the usage in front."""
-
-    def error(self, message: str) -> NoReturn:
-        raise UserError(message)
+from sam2long.cli.errors import Parser, UserError
 
 
 def main(argv: list[str] | None = None) -> int:
@@ -40,14 +32,16 @@ def main(argv: list[str] | None = None) -> int:
 
 
 def _parser() -> argparse.ArgumentParser:
-    parser = _Parser(prog="sam2long", description="Track objects through long videos with SAM 2 and a memory tree.")
+    parser = Parser(prog="sam2long", description="Track objects through long videos with SAM 2 and a memory tree.")
     parser.add_argument("--version", action="version", version=f"sam2long {version('sam2long')}")
     commands = parser.add_subparsers(title="commands", metavar="COMMAND", required=True)
-    for name, room, summary in (
-        ("track", track, "track objects through a video from clicks, boxes or masks"),
-        ("demo", demo, "track an object through the embedded clip with the embedded model"),
-        ("bench", bench, "measure accuracy or speed"),
-    ):
+    rooms = {
+        "track": (track, "track objects through a video from clicks, boxes or masks"),
+        "demo": (demo, "track an object through the embedded clip with the embedded model"),
+    }
+    if bench.BENCHMARKS:
+        rooms["bench"] = (bench, "measure accuracy or speed")
+    for name, (room, summary) in rooms.items():
         command = commands.add_parser(name, help=summary, description=room.__doc__)
         room.add_arguments(command)
         command.set_defaults(run=room.run)

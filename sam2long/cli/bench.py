@@ -4,10 +4,17 @@ from __future__ import annotations
 
 import argparse
 from importlib import import_module
+from importlib.util import find_spec
 
-# A benchmark is a module with `add_arguments(parser)` and `run(args) -> int`, imported when it is asked for:
-# some need optional extras.
-BENCHMARKS: dict[str, str] = {}
+from sam2long.cli.errors import Parser
+
+# A benchmark is a module of sam2long.bench with `add_arguments(parser)` and `run(args) -> int`, imported when
+# it is asked for: some need optional extras.
+BENCHMARKS = {
+    name: f"sam2long.bench.{name}"
+    for name in ("synthetic", "long", "speed")
+    if find_spec(f"sam2long.bench.{name}") is not None
+}
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -17,6 +24,6 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def run(args: argparse.Namespace) -> int:
     benchmark = import_module(BENCHMARKS[args.name])
-    parser = argparse.ArgumentParser(prog=f"sam2long bench {args.name}", description=benchmark.__doc__)
+    parser = Parser(prog=f"sam2long bench {args.name}", description=benchmark.__doc__)
     benchmark.add_arguments(parser)
     return int(benchmark.run(parser.parse_args(args.rest)))

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import json
 from pathlib import Path
 
 from sam2long.cli.model import embedded_model
@@ -11,23 +12,31 @@ from sam2long.cli.prompt_file import read_prompt_file
 from sam2long.cli.track import TrackJob, track
 
 ASSETS = Path(__file__).parent / "assets"
+CLIP = ASSETS / "demo.mp4"
+CLICK = ASSETS / "demo.json"
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("-o", "--out", type=Path, default=Path("outputs/demo"), help="default: outputs/demo")
+    parser.add_argument("--overwrite", action="store_true", help="replace the results of another run in OUT")
     parser.add_argument("--device", help="cpu, cuda ... (default: cuda where there is one)")
 
 
 def run(args: argparse.Namespace) -> int:
-    model = embedded_model(args.device)
-    # A second demo replaces the first; it asks only before it touches a folder of something else.
-    again = (args.out / "run.json").exists()
     track(
         TrackJob(
-            video=str(ASSETS / "demo.mp4"),
-            prompts=read_prompt_file(ASSETS / "demo.json"),
-            results=ResultFolder(args.out, overwrite=again),
-            model=model,
+            video=str(CLIP),
+            prompts=read_prompt_file(CLICK),
+            results=ResultFolder(args.out, overwrite=args.overwrite or _holds_a_demo(args.out)),
+            model=embedded_model(args.device),
         )
     )
     return 0
+
+
+def _holds_a_demo(out: Path) -> bool:
+    """A second demo may replace the first without being asked to."""
+    try:
+        return bool(json.loads((out / "run.json").read_text(encoding="utf-8"))["video"] == str(CLIP))
+    except (OSError, ValueError, KeyError, TypeError):
+        return False

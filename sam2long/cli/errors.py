@@ -1,6 +1,9 @@
-"""The one exception that the command line turns into a line for its user."""
+"""How the command line says no: one line, whatever went wrong."""
 
 from __future__ import annotations
+
+import argparse
+from typing import NoReturn
 
 
 class UserError(Exception):
@@ -12,3 +15,10 @@ class UserError(Exception):
     def __init__(self, message: str, exit_status: int = 2) -> None:
         super().__init__(message)
         self.exit_status = exit_status
+
+
+class Parser(argparse.ArgumentParser):
+    """argparse that raises `UserError` instead of printing its usage and leaving."""
+
+    def error(self, message: str) -> NoReturn:
+        raise UserError(message)

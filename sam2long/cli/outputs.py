@@ -57,7 +57,8 @@ class ResultFolder:
         """
         try:
             if self.run.exists():  # the sign of an earlier run: other people's files stay
-                for old in (*self.masks.glob("*.png"), self.scores, self.overlay):
+                unfinished = self.path.rglob(".*.part")  # a killed run's
+                for old in (*self.masks.glob("*.png"), *unfinished, self.scores, self.overlay):
                     old.unlink(missing_ok=True)
             self.masks.mkdir(parents=True, exist_ok=True)
             _write_json(self.run, run)
