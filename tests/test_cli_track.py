@@ -179,11 +179,6 @@ def test_all_objects_of_a_palette_mask(folder: Path, tmp_path: Path) -> None:
     assert set(np.unique(read_masks(tmp_path / "one")["frame_000"])) == {0, 9}
 
 
-@pytest.mark.xfail(
-    strict=True,
-    raises=RuntimeError,
-    reason="sam2 feeds bfloat16 memories alone to a float32 model: no pointer promotes them",
-)
 def test_an_object_shown_later_is_tracked_before_too(folder: Path, tmp_path: Path) -> None:
     prompts = [
         {"frame": 0, "obj_id": 1, "points": [[40, 45]]},
