@@ -55,7 +55,7 @@ def demo_scene() -> Scene:
         Sprite(BODY, FUR, target, steady, obj_id=TARGET),
         Sprite(
             BODY,
-            Skin(base=946, overlay=948, mix=0.3, window=FUR.window, tint=(1.2, 0.8, 0.9)),
+            Skin(base=946, overlay=948, mix=0.2, window=FUR.window, tint=(1.1, 0.9, 0.95)),
             double,
             steady,
             obj_id=2,
