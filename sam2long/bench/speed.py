@@ -1,0 +1,117 @@
+"""Speed and memory of SAM 2 and of the memory tree, interleaved in one run, stage by stage.
+
+Weights may be random: the object score is biased so that the object is visible, and every frame is certain
+unless the regime says otherwise. In the regime `shared` all slots of the tree share one pathway; `distinct`
+keeps as many pathways apart as there are slots, from the second tracked frame on.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from sam2long.bench.environment import describe
+from sam2long.bench.speed_run import STAGES, Contestant, Race, Result
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("--config", default="configs/sam2.1/sam2.1_hiera_t.yaml", help="model config (name or path)")
+    parser.add_argument("--checkpoint", help="weights; random ones if left out")
+    parser.add_argument("--device", default="cuda" if torch.cuda.is_available() else "cpu")
+    parser.add_argument("--pathways", type=_integers, default=[3], help="numbers of pathways, e.g. 1,2,3,4")
+    parser.add_argument("--objects", type=_integers, default=[1], help="numbers of objects, e.g. 1,5")
+    parser.add_argument("--regime", type=_regimes, default=["shared", "distinct"], help="shared,distinct")
+    parser.add_argument("--frames", type=int, default=10, help="length of the clip")
+    parser.add_argument("--rounds", type=int, default=3, help="how often each contestant runs")
+    parser.add_argument("--compiled", action="store_true", help="compile all components (vos_optimized)")
+    parser.add_argument("--encode-ahead", type=int, help="frames to encode ahead (default: the library's)")
+    parser.add_argument("-o", "--out", type=Path, help="write the figures as JSON, and the table beside it as .md")
+
+
+def _integers(text: str) -> list[int]:
+    try:
+        values = [int(part) for part in text.split(",")]
+    except ValueError:
+        values = []
+    if not values or min(values) < 1:
+        raise argparse.ArgumentTypeError(f"{text!r} is not a list of integers >= 1, such as 1,3")
+    return values
+
+
+def _regimes(text: str) -> list[str]:
+    regimes = text.split(",")
+    if not set(regimes) <= {"shared", "distinct"}:
+        raise argparse.ArgumentTypeError(f"{text!r} is not shared, distinct or shared,distinct")
+    return regimes
+
+
+def run(args: argparse.Namespace) -> int:
+    race = Race(
+        args.config,
+        args.checkpoint,
+        torch.device(args.device),
+        num_frames=args.frames,
+        compiled=args.compiled,
+        encode_ahead=args.encode_ahead,
+    )
+    results: list[Result] = []
+    for num_objects in args.objects:
+        contestants = [Contestant(num_pathways=0, regime="sam2")]
+        for num_pathways in args.pathways:
+            regimes = ["shared"] if num_pathways == 1 else args.regime
+            contestants += [Contestant(num_pathways, regime) for regime in regimes]
+        results += race.run(contestants, num_objects, args.rounds)
+    report = {
+        **describe(race.device),
+        "config": str(args.config),
+        "checkpoint": args.checkpoint,
+        "precision": race.precision,
+        "compiled": args.compiled,
+        "frames": args.frames,
+        "rounds": args.rounds,
+        "results": [result.as_dict() for result in results],
+    }
+    table = format_table(report)
+    print(table)
+    if args.out:
+        args.out.parent.mkdir(parents=True, exist_ok=True)
+        args.out.write_text(json.dumps(report, indent=1) + "\n")
+        args.out.with_suffix(".md").write_text(table + "\n")
+    return 0
+
+
+def format_table(report: dict[str, Any]) -> str:
+    """The figures as a Markdown table; `ratio` is the frame rate over SAM 2's in the same round, median (range)."""
+    head = [
+        "objects",
+        "tracker",
+        "frames/s",
+        "ratio to SAM 2",
+        "peak MB",
+        *[f"{stage} ms" for stage in STAGES],
+        "rest ms",
+    ]
+    lines = [
+        f"{report['device']}, {report['config']}, {report['precision']}"
+        f"{', compiled' if report['compiled'] else ''}, {report['frames']} frames x {report['rounds']} rounds, "
+        f"torch {report['torch']}, sam2 {report['sam2']}, revision {report['revision']}",
+        "",
+        "| " + " | ".join(head) + " |",
+        "|" + "---|" * len(head),
+    ]
+    for row in report["results"]:
+        low, high = row["ratio_range"]
+        cells = [
+            str(row["objects"]),
+            row["name"],
+            f"{row['frames_per_second']:.2f}",
+            f"{row['ratio']:.3f} ({low:.3f} to {high:.3f})",
+            "-" if row["peak_mb"] is None else f"{row['peak_mb']:.0f}",
+            *[f"{row['stages_ms'][stage]:.2f}" for stage in [*STAGES, "rest"]],
+        ]
+        lines.append("| " + " | ".join(cells) + " |")
+    return "\n".join(lines)

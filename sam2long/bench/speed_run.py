@@ -1,0 +1,247 @@
+"""The contestants of the speed benchmark, their clip, and the clocks."""
+
+from __future__ import annotations
+
+import contextlib
+import statistics
+import time
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import asdict, dataclass
+from typing import Any
+
+import numpy as np
+import torch
+from sam2.sam2_video_predictor import SAM2VideoPredictor
+
+from sam2long import MemoryTreeConfig, SAM2LongVideoPredictor, build_sam2long_video_predictor
+from sam2long.selection import Candidate, select_candidates
+
+# The stages whose time is shown, and the modules of SAM 2 they are.
+STAGES = {
+    "encoder": ("image_encoder",),
+    "attention": ("memory_attention",),
+    "decoder": ("sam_prompt_encoder", "sam_mask_decoder"),
+    "memory encoder": ("memory_encoder",),
+    "selection": (),
+}
+# Far beyond the paper's uncertainty threshold: the object is visible and every frame certain.
+_VISIBLE_BIAS = 10.0
+
+
+@dataclass(frozen=True)
+class Contestant:
+    """SAM 2 (`regime="sam2"`), or a tree with `num_pathways` slots that are `shared` or `distinct`."""
+
+    num_pathways: int
+    regime: str
+
+    @property
+    def name(self) -> str:
+        return "SAM 2" if self.regime == "sam2" else f"P={self.num_pathways} {self.regime}"
+
+
+@dataclass
+class Result:
+    """Figures of one contestant; `ratio` is its frame rate over SAM 2's in the same round (median over rounds)."""
+
+    name: str
+    objects: int
+    frames_per_second: float
+    ratio: float
+    ratio_range: tuple[float, float]
+    peak_mb: float | None
+    stages_ms: dict[str, float]
+
+    def as_dict(self) -> dict[str, Any]:
+        return asdict(self)
+
+
+def select_distinct(candidates: Sequence[Candidate], config: MemoryTreeConfig) -> list[Candidate]:
+    """Keep the slots on distinct pathways: each slot goes on with the best of its masks that is not taken."""
+    taken: list[Candidate] = []
+    for slot_idx in range(config.num_pathways):
+        ranked = sorted((c for c in candidates if c.slot_idx == slot_idx), key=lambda c: -c.score)
+        scores = {c.score for c in taken}  # slots that share a node propose equal scores
+        taken.append(next((c for c in ranked if c.score not in scores), ranked[0]))
+    return taken
+
+
+class Race:
+    """Runs contestants over one synthetic clip with the same weights.
+
+    Args:
+        config, checkpoint: the model; random weights without a checkpoint.
+        device: where to run; on CUDA in bfloat16 autocast, as SAM 2 recommends.
+        num_frames: length of the clip.
+        compiled: compile all components.
+        encode_ahead: see `SAM2LongVideoPredictor`.
+    """
+
+    def __init__(
+        self,
+        config: str,
+        checkpoint: str | None,
+        device: torch.device,
+        *,
+        num_frames: int,
+        compiled: bool = False,
+        encode_ahead: int | None = None,
+    ) -> None:
+        self.device = device
+        self._num_frames = num_frames
+        torch.manual_seed(0)
+        target = "SAM2VideoPredictorVOS" if compiled else "SAM2VideoPredictor"
+        overrides = [f"++model._target_=sam2.sam2_video_predictor.{target}"]
+        overrides += ["++model.compile_image_encoder=true"] if compiled else []
+        self._sam2: Any = build_sam2long_video_predictor(
+            config, checkpoint, device=device, hydra_overrides_extra=overrides
+        )
+        head = self._sam2.sam_mask_decoder.pred_obj_score_head
+        with torch.no_grad():
+            (head.layers[-1] if hasattr(head, "layers") else head).bias.fill_(_VISIBLE_BIAS)
+        self._ours = SAM2LongVideoPredictor.from_sam2(self._sam2)
+        self._ours._encode_ahead = encode_ahead
+        self._frames = _clip(num_frames, self._sam2.image_size)
+
+    @property
+    def precision(self) -> str:
+        return "bfloat16 autocast" if self.device.type == "cuda" else "float32"
+
+    def run(self, contestants: Sequence[Contestant], num_objects: int, rounds: int) -> list[Result]:
+        """Warm up, then all contestants once per round, then each alone for memory and stages."""
+        for contestant in contestants:
+            self._pass(contestant, num_objects)
+        times: dict[Contestant, list[float]] = {contestant: [] for contestant in contestants}
+        for _ in range(rounds):
+            for contestant in contestants:
+                times[contestant].append(self._pass(contestant, num_objects))
+        results = []
+        for contestant in contestants:
+            baseline = times[contestants[0]]
+            ratios = [theirs / ours for theirs, ours in zip(baseline, times[contestant], strict=True)]
+            results.append(
+                Result(
+                    contestant.name,
+                    num_objects,
+                    self._num_frames / statistics.median(times[contestant]),
+                    statistics.median(ratios),
+                    (min(ratios), max(ratios)),
+                    self._peak_mb(contestant, num_objects),
+                    self._stages_ms(contestant, num_objects),
+                )
+            )
+        return results
+
+    def _pass(self, contestant: Contestant, num_objects: int) -> float:
+        """Seconds to track the clip, prompts and loading not counted."""
+        with self._precision():
+            predictor, state = self._prompted(contestant, num_objects)
+            self._wait()
+            start = time.perf_counter()
+            for _ in predictor.propagate_in_video(state):
+                pass
+            self._wait()
+            return time.perf_counter() - start
+
+    def _prompted(self, contestant: Contestant, num_objects: int) -> tuple[SAM2VideoPredictor, dict[str, Any]]:
+        tree = MemoryTreeConfig(num_pathways=max(contestant.num_pathways, 1))
+        state = self._ours.init_state(self._frames, memory_tree=tree)
+        predictor: SAM2VideoPredictor = self._ours
+        if contestant.regime == "sam2":
+            predictor = self._sam2
+            # SAM 2 holds the whole video as float tensors on the device
+            state["images"] = torch.stack([state["images"][t] for t in range(self._num_frames)])
+        self._ours.select = select_distinct if contestant.regime == "distinct" else select_candidates
+        size = self._frames.shape[1]
+        for obj_id in range(num_objects):
+            left = size // 8 + obj_id * size // 10
+            mask = np.zeros((size, size), dtype=bool)
+            mask[size // 3 : size // 2, left : left + size // 8] = True
+            predictor.add_new_mask(state, 0, obj_id, mask)
+        return predictor, state
+
+    def _peak_mb(self, contestant: Contestant, num_objects: int) -> float | None:
+        if self.device.type != "cuda":
+            return None
+        torch.cuda.empty_cache()
+        torch.cuda.reset_peak_memory_stats(self.device)
+        self._pass(contestant, num_objects)
+        return torch.cuda.max_memory_allocated(self.device) / 2**20
+
+    def _stages_ms(self, contestant: Contestant, num_objects: int) -> dict[str, float]:
+        """Milliseconds per frame in each stage, from a pass of its own in which every stage is waited for."""
+        clock = StageClock(self._wait)
+        modules = {stage: [getattr(self._sam2, name) for name in names] for stage, names in STAGES.items()}
+        encode_ahead, self._ours._encode_ahead = self._ours._encode_ahead, 0
+        try:
+            with self._precision():
+                predictor, state = self._prompted(contestant, num_objects)
+                self._ours.select = clock.timed("selection", self._ours.select)
+                with clock.watching(modules):
+                    start = time.perf_counter()
+                    for _ in predictor.propagate_in_video(state):
+                        pass
+                    self._wait()
+                    total = time.perf_counter() - start
+        finally:
+            self._ours._encode_ahead = encode_ahead
+        per_frame = {stage: 1000 * clock.seconds.get(stage, 0.0) / self._num_frames for stage in STAGES}
+        return {**per_frame, "rest": 1000 * total / self._num_frames - sum(per_frame.values())}
+
+    def _precision(self) -> contextlib.AbstractContextManager[Any]:
+        if self.device.type == "cuda":
+            return torch.autocast("cuda", dtype=torch.bfloat16)
+        return contextlib.nullcontext()
+
+    def _wait(self) -> None:
+        if self.device.type == "cuda":
+            torch.cuda.synchronize(self.device)
+
+
+class StageClock:
+    """Sums the wall time of modules and functions, waiting for the device around each."""
+
+    def __init__(self, wait: Callable[[], None]) -> None:
+        self._wait = wait
+        self.seconds: dict[str, float] = {}
+
+    def _now(self) -> float:
+        self._wait()
+        return time.perf_counter()
+
+    @contextlib.contextmanager
+    def watching(self, modules: dict[str, list[torch.nn.Module]]) -> Iterator[None]:
+        started: dict[str, float] = {}
+        handles = []
+        for stage, watched in modules.items():
+            for module in watched:
+
+                def before(_module: Any, _args: Any, stage: str = stage) -> None:
+                    started[stage] = self._now()
+
+                def after(_module: Any, _args: Any, _output: Any, stage: str = stage) -> None:
+                    self.seconds[stage] = self.seconds.get(stage, 0.0) + self._now() - started[stage]
+
+                handles += [module.register_forward_pre_hook(before), module.register_forward_hook(after)]
+        try:
+            yield
+        finally:
+            for handle in handles:
+                handle.remove()
+
+    def timed(self, stage: str, function: Callable[..., Any]) -> Callable[..., Any]:
+        def call(*args: Any) -> Any:
+            start = self._now()
+            result = function(*args)
+            self.seconds[stage] = self.seconds.get(stage, 0.0) + self._now() - start
+            return result
+
+        return call
+
+
+def _clip(num_frames: int, size: int) -> np.ndarray[Any, np.dtype[np.uint8]]:
+    """Smooth random texture that drifts, [T, size, size, 3] uint8."""
+    rng = np.random.default_rng(0)
+    coarse = rng.integers(0, 255, (size // 32 + num_frames // 8 + 2, size // 32, 3), dtype=np.uint8)
+    texture = coarse.repeat(32, axis=0).repeat(32, axis=1)
+    return np.stack([texture[4 * t : 4 * t + size, :size] for t in range(num_frames)])
