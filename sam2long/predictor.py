@@ -15,7 +15,7 @@ from sam2.sam2_video_predictor import SAM2VideoPredictor, SAM2VideoPredictorVOS
 from torch import Tensor
 from tqdm import tqdm
 
-from sam2long import inspection, streaming
+from sam2long import inspection, resuming, saving, streaming
 from sam2long.config import MemoryTreeConfig, load_memory_tree
 from sam2long.frames import ModelFrames, open_frames
 from sam2long.holes import fill_holes, has_sam2_kernel
@@ -25,7 +25,7 @@ from sam2long.memory_bank import FrameMemory
 from sam2long.propagation import Propagation
 from sam2long.scores import FrameScores
 from sam2long.selection import ChooseMemoryFunction, SelectFunction, choose_memory, select_candidates
-from sam2long.session import SESSION_KEY, Session, checked_count
+from sam2long.session import SESSION_KEY, OpenPass, Session, checked_count
 from sam2long.streaming import StreamFrames
 from sam2long.trunk import TrackedFrame
 
@@ -246,14 +246,23 @@ class SAM2LongVideoPredictor(SAM2VideoPredictor):
         """
         self._settle(inference_state)
         if self._config(inference_state).num_pathways == 1:
-            yield from super().propagate_in_video(inference_state, start_frame_idx, max_frame_num_to_track, reverse)
+            yield from self._propagate_as_sam2(inference_state, start_frame_idx, max_frame_num_to_track, reverse)
             return
         self.propagate_in_video_preflight(inference_state)
         order = processing_order(inference_state, start_frame_idx, max_frame_num_to_track, reverse)
         propagation = self._start_propagation(inference_state, reverse, order)
+        yield from self._run_pass(inference_state, propagation, OpenPass(order, reverse, len(propagation.obj_ids)))
+
+    def _run_pass(
+        self, inference_state: dict[str, Any], propagation: Propagation, open_pass: OpenPass
+    ) -> Iterator[tuple[int, list[Any], Tensor]]:
+        session = self._session(inference_state)
+        session.open_pass = open_pass
         try:
-            for frame_idx in tqdm(order, desc="propagate in video"):
+            yield from self._at_video_res(inference_state, propagation)  # of a loaded pass: decided before the save
+            for frame_idx in tqdm(open_pass.remaining, desc="propagate in video"):
                 propagation.track(frame_idx)
+                open_pass.remaining = open_pass.remaining[1:]
                 yield from self._at_video_res(inference_state, propagation)
             propagation.settle()
             yield from self._at_video_res(inference_state, propagation)
@@ -265,8 +274,27 @@ class SAM2LongVideoPredictor(SAM2VideoPredictor):
         finally:
             propagation.settle()
             # A finished pass is forgotten, so that dropping the state frees its tensors at once (no cycle).
-            if self._session(inference_state).propagation is propagation:
-                self._session(inference_state).propagation = None
+            if session.propagation is propagation:
+                session.propagation = None
+            if session.open_pass is open_pass:
+                session.open_pass = None
+
+    def _propagate_as_sam2(
+        self, inference_state: dict[str, Any], start_frame_idx: int | None, count: int | None, reverse: bool
+    ) -> Iterator[tuple[int, list[Any], Tensor]]:
+        """SAM 2's own pass; all that is added is a note of how far it is, for `save_state`."""
+        session, open_pass = self._session(inference_state), None
+        try:
+            for frame in super().propagate_in_video(inference_state, start_frame_idx, count, reverse):
+                if open_pass is None:
+                    order = processing_order(inference_state, frame[0], count, reverse)
+                    open_pass = OpenPass(order, reverse, len(inference_state["obj_idx_to_id"]))
+                    session.open_pass = open_pass
+                open_pass.remaining = open_pass.remaining[1:]
+                yield frame
+        finally:
+            if session.open_pass is open_pass:
+                session.open_pass = None
 
     def _start_propagation(
         self,
@@ -318,6 +346,8 @@ class SAM2LongVideoPredictor(SAM2VideoPredictor):
         """As in SAM 2; frames that an open `propagate_in_video` has pending are committed, then dropped too."""
         self._settle(inference_state)
         super().reset_state(inference_state)
+        if SESSION_KEY in inference_state:
+            self._session(inference_state).open_pass = None
 
     def _clear_obj_non_cond_mem_around_input(
         self, inference_state: dict[str, Any], frame_idx: int, obj_idx: int
@@ -426,6 +456,66 @@ class SAM2LongVideoPredictor(SAM2VideoPredictor):
     def finish_stream(self, inference_state: dict[str, Any]) -> list[tuple[int, list[Any], Tensor]]:
         """The frames of a stream that were still pending, decided for the best pathway."""
         return streaming.finish_stream(self, inference_state)
+
+    # -- saving --------------------------------------------------------------------------------------------------
+
+    @torch.inference_mode()
+    def save_state(self, inference_state: dict[str, Any], path: str | PathLike[str]) -> None:
+        """Write all that was prompted and tracked to one file, also in the middle of `propagate_in_video`.
+
+        An open pass is saved with its pending hypotheses and is not disturbed. See `saving.save_state`.
+
+        Args:
+            inference_state: from `init_state` or `load_state`.
+            path: the file, in safetensors format; it is replaced only once the new one is complete.
+
+        Raises:
+            ImportError: without safetensors (extra `state`). ValueError: for a stream's state. OSError: if the
+            file cannot be written; a file that was there before is then as it was.
+        """
+        saving.save_state(self, inference_state, path)
+
+    @torch.inference_mode()
+    def load_state(
+        self,
+        path: str | PathLike[str],
+        video_path: Any,
+        *,
+        offload_video_to_cpu: bool | None = None,
+        offload_state_to_cpu: bool | None = None,
+    ) -> dict[str, Any]:
+        """The inference state that `save_state` wrote, on this predictor's device.
+
+        Args:
+            path: the file.
+            video_path: the same video, in whatever form `init_state` takes.
+            offload_video_to_cpu, offload_state_to_cpu: as in `init_state`; None as it was saved.
+
+        Returns:
+            A state as `init_state` returns it. `resume_propagation` goes on with a pass that was open.
+
+        Raises:
+            ImportError: without safetensors (extra `state`). FileNotFoundError: if file or video is not there.
+            ValueError: if the file is no complete save, or of another video, model or version.
+        """
+        return saving.load_state(self, path, video_path, offload_video_to_cpu, offload_state_to_cpu)
+
+    def resume_propagation(self, inference_state: dict[str, Any]) -> Iterator[tuple[int, list[Any], Tensor]]:
+        """Go on with the `propagate_in_video` that was open when a loaded state was saved.
+
+        Every frame that had not been yielded comes once, with the masks it would have had. The frame in whose
+        loop body `save_state` was called had been yielded: it does not come again.
+
+        Args:
+            inference_state: from `load_state`.
+
+        Returns:
+            A generator as `propagate_in_video` returns it.
+
+        Raises:
+            RuntimeError: if no pass was open, or it is resumed already; then call `propagate_in_video`.
+        """
+        return resuming.resume_propagation(self, inference_state)
 
     # -- scores --------------------------------------------------------------------------------------------------
 

@@ -121,6 +121,21 @@ class Propagation:
             tree.decide_all()
             self._commit_decided(obj_id)
 
+    def unfinished(self) -> dict[str, Any]:
+        """All that distinguishes this pass from one just begun (for `saving`); nothing is copied or settled."""
+        # The pending frames come first: whoever walks this meets a node's parent before the node.
+        trees = {key: {"pending": tree.pending, "slots": tree.slots} for key, tree in self._trees.items()}
+        return {"obj_ids": self.obj_ids, "waiting": self._waiting, "answers": self._answers, "trees": trees}
+
+    def take_up(self, unfinished: dict[str, Any]) -> None:
+        """Go on where another pass was `unfinished`."""
+        if unfinished["obj_ids"] != self.obj_ids:  # objects were removed since it began: tracking will say so
+            self.obj_ids = unfinished["obj_ids"]
+        self._waiting.extend(unfinished["waiting"])
+        self._answers.update(unfinished["answers"])
+        for obj_id, tree in unfinished["trees"].items():
+            self._trees[obj_id] = MemoryTree(tree["slots"], deque(tree["pending"]))
+
     def pending(self, obj_id: Any) -> dict[int, Pending]:
         """The object's undecided frames."""
         tree = self._trees.get(obj_id)

@@ -16,6 +16,23 @@ SESSION_KEY = "sam2long"
 
 
 @dataclass(slots=True)
+class OpenPass:
+    """How far an unfinished `propagate_in_video` is.
+
+    Attributes:
+        remaining: the frames it has still to track, in order.
+        reverse: whether time runs backwards.
+        num_objects: how many objects there were when it began.
+        loaded: whether it came with `load_state` and is not yet resumed.
+    """
+
+    remaining: range
+    reverse: bool
+    num_objects: int
+    loaded: bool = False
+
+
+@dataclass(slots=True)
 class Session:
     """Settings of one video, its recent frames, and the pass whose frames may still be pending.
 
@@ -23,13 +40,15 @@ class Session:
         config: settings of the trees.
         max_pending_frames: see `SAM2LongVideoPredictor`.
         recent: committed frames that are still whole.
-        propagation: the unfinished pass, if any.
+        propagation: the trees of the unfinished pass, if any.
+        open_pass: how far that pass, or SAM 2's own, is; None for a stream.
     """
 
     config: MemoryTreeConfig
     max_pending_frames: int | None
     recent: RecentFrames = field(default_factory=RecentFrames)
     propagation: Propagation | None = None
+    open_pass: OpenPass | None = None
 
     def settle(self) -> None:
         """Commit what an unfinished pass left pending, before something else reads or changes the state."""

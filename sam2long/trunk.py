@@ -116,6 +116,30 @@ class TrackedFrame(dict[str, Any]):
         self["pred_masks"] = self["maskmem_pos_enc"] = None
         self._host_ptr = torch.empty(0)
 
+    def packed(self) -> tuple[PackedMask, Tensor] | None:
+        """The packed mask and the object pointer [1, C] on the host; None while the frame is whole."""
+        return None if self._levels is not None else (super().__getitem__("pred_masks"), self._host_ptr)
+
+    @classmethod
+    def from_packed(
+        cls,
+        mask: PackedMask,
+        obj_ptr: Tensor,
+        *,
+        features: Tensor | None,
+        pos_enc: list[Tensor] | None,
+        scores: FrameScores,
+        device: torch.device,
+        storage_device: torch.device,
+    ) -> TrackedFrame:
+        """A compacted frame from what `packed` gave; its tensors will be unpacked to `device`."""
+        frame = cls.__new__(cls)
+        frame.update(maskmem_features=features, maskmem_pos_enc=pos_enc, pred_masks=mask)
+        frame.update({"obj_ptr": None, "object_score_logits": None, SCORES_KEY: scores})
+        frame._device, frame._storage_device = device, storage_device
+        frame._levels, frame._host_ptr = None, obj_ptr
+        return frame
+
     def __getitem__(self, key: str) -> Any:
         value = super().__getitem__(key)
         return self._unpacked(key, value) if self._levels is None else value
@@ -163,6 +187,10 @@ class RecentFrames:
                 oldest.forget()
             else:
                 oldest.compact()
+
+    def by_object(self) -> dict[Any, list[TrackedFrame]]:
+        """The frames that are whole, oldest first, by object id."""
+        return {obj_id: list(frames) for obj_id, frames in self._frames.items()}
 
     def keep_only(self, obj_ids: list[Any]) -> None:
         """Drop objects that are not tracked any more."""

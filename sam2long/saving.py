@@ -1,0 +1,191 @@
+"""An inference state as one file: written whole or not at all, read without running anything it contains.
+
+The file is in safetensors format. Its metadata header holds what is checked before loading (`_About`), the tensor
+"structure" the rest as JSON in UTF-8 (see `encoding`), and the other tensors are those this JSON refers to. What
+can be computed again is not written: the video, image features, the policies passed to the predictor.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import zlib
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from sam2long.encoding import Decoder, Encoder
+from sam2long.frames import ModelFrames, open_frames
+from sam2long.session import SESSION_KEY, Session
+from sam2long.streaming import StreamFrames
+
+FORMAT = "sam2long state"
+# Raised whenever older versions could misread a newer file, or the other way round.
+VERSION = "1"
+
+_STRUCTURE = "structure"
+# What of SAM 2's state is written as it is; `constants` apart, which tracked frames refer to.
+_STATE_KEYS = (
+    "point_inputs_per_obj",
+    "mask_inputs_per_obj",
+    "output_dict_per_obj",
+    "temp_output_dict_per_obj",
+    "frames_tracked_per_obj",
+)
+
+
+def save_state(predictor: Any, state: dict[str, Any], path: str | os.PathLike[str]) -> None:
+    """See `SAM2LongVideoPredictor.save_state`.
+
+    The file takes about 5 KB for every object and frame; the newest 32 frames of an object and the hypotheses
+    that are pending are larger: at 1024 pixels 0.8 MB each. With `num_pathways=1` all frames are that large,
+    as they are in SAM 2's state itself.
+    """
+    if isinstance(state["images"], StreamFrames):
+        raise ValueError("the state of a stream cannot be saved: its frames are gone (use init_state on a file)")
+    device: torch.device = state["device"]
+    if device.type == "cuda":
+        torch.cuda.synchronize(device)  # copies to the host may still be under way
+    encoder = Encoder(device)
+    structure = json.dumps(_structure(predictor, state, encoder), separators=(",", ":"), allow_nan=False)
+    tensors = encoder.tensors() | {_STRUCTURE: torch.frombuffer(bytearray(structure.encode()), dtype=torch.uint8)}
+    _write(Path(path), tensors, {"format": FORMAT, "version": VERSION, **_about(predictor, state)})
+
+
+def load_state(
+    predictor: Any,
+    path: str | os.PathLike[str],
+    video: Any,
+    offload_video_to_cpu: bool | None,
+    offload_state_to_cpu: bool | None,
+) -> dict[str, Any]:
+    """See `SAM2LongVideoPredictor.load_state`."""
+    about, tensors = _read(Path(path))
+    _require_equal(path, "the model", json.loads(about["model"]), _model_facts(predictor))
+    source = open_frames(video)
+    video_facts = {"num_frames": len(source), "height": source.height, "width": source.width}
+    try:
+        _require_equal(path, "the video", json.loads(about["video"]), video_facts)
+    except ValueError:
+        if source is not video:
+            source.close()
+        raise
+    offload = json.loads(about["offload"])
+    to_cpu = offload["video"] if offload_video_to_cpu is None else offload_video_to_cpu
+    state_to_cpu = offload["state"] if offload_state_to_cpu is None else offload_state_to_cpu
+    frames = ModelFrames(source, predictor.image_size, predictor.device, offload_to_cpu=to_cpu)
+    state: dict[str, Any] = predictor._new_state(frames, offload_video_to_cpu=to_cpu, offload_state_to_cpu=state_to_cpu)
+    try:
+        _fill(predictor, state, json.loads(tensors[_STRUCTURE].numpy().tobytes()), tensors)
+    except (ValueError, KeyError, IndexError, TypeError, AttributeError, zlib.error) as error:
+        raise ValueError(f"{path} is damaged: {type(error).__name__}: {error}") from error
+    return state
+
+
+# -- what is written -------------------------------------------------------------------------------------------------
+
+
+def _about(predictor: Any, state: dict[str, Any]) -> dict[str, str]:
+    """Facts about the save, as JSON each: anyone can read them from the file's header."""
+    video = {"num_frames": state["num_frames"], "height": state["video_height"], "width": state["video_width"]}
+    offload = {"video": state["offload_video_to_cpu"], "state": state["offload_state_to_cpu"]}
+    facts = {"model": _model_facts(predictor), "video": video, "offload": offload}
+    return {name: json.dumps(values) for name, values in facts.items()}
+
+
+def _model_facts(predictor: Any) -> dict[str, int]:
+    names = ("image_size", "hidden_dim", "mem_dim", "num_maskmem")
+    # The sizes of SAM 2 share those; they differ in how many parameters they have.
+    num_parameters = sum(parameter.numel() for parameter in predictor.parameters())
+    return {**{name: getattr(predictor, name) for name in names}, "num_parameters": num_parameters}
+
+
+def _structure(predictor: Any, state: dict[str, Any], encoder: Encoder) -> dict[str, Any]:
+    session: Session | None = state.get(SESSION_KEY)
+    open_pass = session.open_pass if session else None
+    propagation = session.propagation if session and open_pass else None
+    encoded = {
+        "constants": encoder.encode(state["constants"]),
+        "obj_ids": encoder.encode(state["obj_ids"]),
+        "state": encoder.encode({key: state[key] for key in _STATE_KEYS}),
+        "config": encoder.encode(predictor._config(state)),
+        "max_pending_frames": session.max_pending_frames if session else predictor.max_pending_frames,
+        "recent": encoder.encode(session.recent.by_object() if session else {}),
+        "open_pass": encoder.encode(open_pass),
+        "unfinished": encoder.encode(propagation.unfinished() if propagation else None),
+    }
+    return {**encoded, "objects": encoder.objects}
+
+
+def _fill(predictor: Any, state: dict[str, Any], saved: dict[str, Any], tensors: Mapping[str, Tensor]) -> None:
+    """Make a new state the saved one."""
+    decoder = Decoder(tensors, state["device"], state["storage_device"])
+    state["constants"] = decoder.decode(saved["constants"])
+    decoder.decode_objects(saved["objects"], pos_enc=state["constants"].get("maskmem_pos_enc"))
+    for obj_idx, obj_id in enumerate(decoder.decode(saved["obj_ids"])):
+        state["obj_ids"].append(obj_id)
+        state["obj_id_to_idx"][obj_id], state["obj_idx_to_id"][obj_idx] = obj_idx, obj_id
+    state.update(decoder.decode(saved["state"]))
+    session = state[SESSION_KEY] = Session(decoder.decode(saved["config"]), saved["max_pending_frames"])
+    for obj_id, frames in decoder.decode(saved["recent"]).items():
+        for frame in frames:
+            session.recent.add(obj_id, frame)
+    open_pass = decoder.decode(saved["open_pass"])
+    unfinished = decoder.decode(saved["unfinished"])
+    if unfinished is not None:
+        propagation = predictor._start_propagation(state, open_pass.reverse, open_pass.remaining)
+        propagation.take_up(unfinished)
+    if open_pass is not None:
+        open_pass.loaded = True
+        session.open_pass = open_pass
+
+
+def _require_equal(path: Any, what: str, saved: dict[str, int], given: dict[str, int]) -> None:
+    different = [
+        f"{name} {saved.get(name)} (given: {value})" for name, value in given.items() if saved.get(name) != value
+    ]
+    if different:
+        raise ValueError(f"{path} does not belong to {what}: it was saved with {', '.join(different)}")
+
+
+# -- the file --------------------------------------------------------------------------------------------------------
+
+
+def _write(path: Path, tensors: dict[str, Tensor], metadata: dict[str, str]) -> None:
+    """Write beside `path`, then rename: whenever the process or the machine stops, `path` is a complete file."""
+    partial = path.with_name(f"{path.name}.partial")
+    try:
+        _safetensors().torch.save_file(tensors, partial, metadata)
+        with partial.open("rb+") as file:
+            os.fsync(file.fileno())
+        os.replace(partial, path)
+    finally:
+        partial.unlink(missing_ok=True)
+
+
+def _read(path: Path) -> tuple[dict[str, str], dict[str, Tensor]]:
+    safetensors = _safetensors()
+    if not path.is_file():
+        raise FileNotFoundError(f"no saved state at {path}")
+    try:
+        with safetensors.safe_open(path, framework="pt", device="cpu") as file:
+            about = file.metadata() or {}
+            tensors = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118  not a dict
+    except safetensors.SafetensorError as error:
+        raise ValueError(f"{path} is not a complete saved state: {error}") from error
+    if about.get("format") != FORMAT:
+        raise ValueError(f"{path} is not a saved state: save_state did not write it")
+    if about.get("version") != VERSION:
+        raise ValueError(f"{path} is a saved state of version {about.get('version')}, this is version {VERSION}")
+    return about, tensors
+
+
+def _safetensors() -> Any:
+    try:
+        import safetensors.torch
+    except ImportError as error:
+        raise ImportError("save_state and load_state need safetensors: pip install 'sam2long[state]'") from error
+    return safetensors
