@@ -17,9 +17,7 @@ import pytest
 
 SCRIPT = Path(__file__).parents[1] / "checkpoints" / "download_ckpts.sh"
 NAMES = [
-    f"{version}_hiera_{size}"
-    for version in ("sam2.1", "sam2")
-    for size in ("tiny", "small", "base_plus", "large")
+    f"{version}_hiera_{size}" for version in ("sam2.1", "sam2") for size in ("tiny", "small", "base_plus", "large")
 ]
 PATHS = {f"/{'092824' if name.startswith('sam2.1') else '072824'}/{name}.pt": name for name in NAMES}
 TOOLS = ("bash", "dirname", "awk", "tr", "wc", "mv", "rm", "env")
@@ -163,9 +161,7 @@ def test_a_broken_download_resumes_where_it_stopped(client: Path, server: Server
     assert (tmp_path / "sam2_hiera_small.pt").read_bytes() == content("sam2_hiera_small")
 
 
-def test_ctrl_c_leaves_no_half_file_under_the_final_name(
-    client: Path, server: Server, tmp_path: Path
-) -> None:
+def test_ctrl_c_leaves_no_half_file_under_the_final_name(client: Path, server: Server, tmp_path: Path) -> None:
     server.cut_after, server.stall = 60_000, True
     process = subprocess.Popen(
         [str(SCRIPT), "sam2_hiera_large"],
@@ -210,9 +206,7 @@ def test_a_truncated_file_from_elsewhere_is_reported(client: Path, server: Serve
     assert "has 4 bytes" in result.stderr
 
 
-def test_unknown_name_lists_the_known_ones_and_fetches_nothing(
-    client: Path, server: Server, tmp_path: Path
-) -> None:
+def test_unknown_name_lists_the_known_ones_and_fetches_nothing(client: Path, server: Server, tmp_path: Path) -> None:
     result = download(client, server, tmp_path, "sam2.1_hiera_tiny", "sam2.1_hiera_huge")
     assert result.returncode == 2
     assert "sam2.1_hiera_huge" in result.stderr
