@@ -28,6 +28,9 @@ class MemoryTreeConfig:
             exceed it is uncertain, and there the pathways are kept diverse.
         modulation: [w_low, w_high], 0 < w_low <= w_high; the weights of the least and the most certain
             memory in cross-attention. (1, 1) switches the modulation off.
+        merge_iou: hypotheses whose masks have agreed at this IoU, in (0, 1], for `merge_frames` frames are taken
+            for one, the better scored; None (default) keeps them apart, which is the paper's algorithm.
+        merge_frames: for how many frames in a row; an int >= 1.
 
     Raises:
         ValueError: naming the field, the value and what is allowed.
@@ -37,14 +40,20 @@ class MemoryTreeConfig:
     iou_threshold: float = 0.3
     uncertainty_threshold: float = 2.0
     modulation: tuple[float, float] = (0.95, 1.05)
+    merge_iou: float | None = None
+    merge_frames: int = 8
 
     def __post_init__(self) -> None:
-        if isinstance(self.num_pathways, bool) or not isinstance(self.num_pathways, int) or self.num_pathways < 1:
-            raise ValueError(f"num_pathways must be an integer >= 1, got {self.num_pathways!r}")
+        for name in ("num_pathways", "merge_frames"):
+            count = getattr(self, name)
+            if isinstance(count, bool) or not isinstance(count, int) or count < 1:
+                raise ValueError(f"{name} must be an integer >= 1, got {count!r}")
         if not _is_number(self.iou_threshold) or not 0.0 <= self.iou_threshold <= 1.0:
             raise ValueError(f"iou_threshold must be a number in [0, 1], got {self.iou_threshold!r}")
         if not _is_number(self.uncertainty_threshold) or self.uncertainty_threshold < 0.0:
             raise ValueError(f"uncertainty_threshold must be a number >= 0, got {self.uncertainty_threshold!r}")
+        if self.merge_iou is not None and not (_is_number(self.merge_iou) and 0.0 < self.merge_iou <= 1.0):
+            raise ValueError(f"merge_iou must be None or a number in (0, 1], got {self.merge_iou!r}")
         object.__setattr__(self, "modulation", _checked_modulation(self.modulation))
 
 

@@ -18,6 +18,7 @@ from sam2long.holes import fill_holes
 from sam2long.hypotheses import Hypothesis, HypothesisModel, Pick
 from sam2long.image_features import ImageFeatures
 from sam2long.memory_bank import FrameMemory, MemoryBank, PathwayMemory
+from sam2long.merging import Agreement
 from sam2long.scores import FrameScores
 from sam2long.selection import Candidate, ChooseMemoryFunction, SelectFunction, cumulative_score
 from sam2long.session import Session
@@ -73,6 +74,7 @@ class Propagation:
         self.obj_ids: list[Any] = inference_state["obj_ids"]
         self._trees: dict[Any, Tree] = {}
         self._memories: dict[Any, StateMemories] = {}
+        self._agreements: dict[Any, Agreement] = {}
         self._waiting: deque[int] = deque()  # frames tracked and not yet yielded, in processing order
         self._answers: dict[int, dict[Any, Tensor]] = {}
         self._max_obj_ptrs: int = min(inference_state["num_frames"], predictor.max_obj_ptrs_in_encoder)
@@ -103,7 +105,9 @@ class Propagation:
         for obj_id in conditioned:
             self._pass_conditioning_frame(obj_id, frame_idx)
         for obj_id, slots in grown.items():
-            self._trees[obj_id].grow(frame_idx, slots)
+            tree, parents = self._trees[obj_id], {node: node.parent for node in slots if node.parent is not None}
+            tree.grow(frame_idx, slots)
+            self._agreements.setdefault(obj_id, Agreement(self._session.config)).compare(tree, parents)
             self._decide(obj_id)
         self._offload_long_waits()
 
@@ -117,6 +121,7 @@ class Propagation:
 
     def settle(self) -> None:
         """Commit all pending frames to the pathway of slot 0. Tracking may go on afterwards."""
+        self._wait_for_host_copies()
         for obj_id, tree in self._trees.items():
             tree.decide_all()
             self._commit_decided(obj_id)
@@ -149,6 +154,11 @@ class Propagation:
             slots.setdefault(node, []).append(slot_idx)
         return [(tuple(idxs), node.output) for node, idxs in slots.items() if node.output is not None]
 
+    def _wait_for_host_copies(self) -> None:
+        """Pending masks may still be on their way to the host; while tracking, waiting for the scores sees to it."""
+        if self._state["device"].type == "cuda":
+            torch.cuda.current_stream(self._state["device"]).synchronize()
+
     def _offload_long_waits(self) -> None:
         position = -(_PENDING_ON_DEVICE + 1)
         for tree in self._trees.values():
@@ -163,6 +173,7 @@ class Propagation:
     def _pass_conditioning_frame(self, obj_id: Any, frame_idx: int) -> None:
         """On a frame the user gave, the answer is known: the tree commits, and goes on from the corrected memory."""
         if obj_id in self._trees:
+            self._wait_for_host_copies()
             self._trees[obj_id].decide_all()
             self._commit_decided(obj_id)
         output = self._outputs(obj_id)["cond_frame_outputs"][frame_idx]
@@ -219,6 +230,8 @@ class Propagation:
         frame = self._features.of(frame_idx)
         decoded = self._model.decode(frame, [pathway.memory for pathway in pathways])
         ious, occlusions = decoded.scores()
+        for obj_id, agreement in self._agreements.items():
+            agreement.merge(self._trees[obj_id])
         rows: dict[Any, dict[Node, int]] = {}
         for row, pathway in enumerate(pathways):
             rows.setdefault(pathway.obj_id, {})[pathway.tip] = row

@@ -130,6 +130,10 @@ class MemoryTree(Generic[MemoryT, OutputT]):
         """Decide every pending frame for the pathway of slot 0; all slots join it."""
         self._set_slots([self.slots[0]] * len(self.slots))
 
+    def merge(self, stands_for: dict[MemoryNode[MemoryT, OutputT], MemoryNode[MemoryT, OutputT]]) -> None:
+        """Let tips stand for others: the slots of each key point to its value, also a tip, from now on."""
+        self._set_slots([stands_for[slot] for slot in self.slots])
+
     def _set_slots(self, slots: list[MemoryNode[MemoryT, OutputT]]) -> None:
         """Point the slots to a subset of the present tips and drop what no slot descends from."""
         self.slots = slots
