@@ -15,7 +15,6 @@ from dataclasses import fields
 from numbers import Integral, Real
 from typing import Any
 
-import numpy as np
 import torch
 from torch import Tensor
 
@@ -86,9 +85,9 @@ class Encoder:
             return self._tensors
         masks, pointers, scores = zip(*self._packed, strict=True)
         sizes = [[len(mask.data), mask.bits, *mask.shape] for mask in masks]
-        data = np.frombuffer(b"".join(mask.data for mask in masks), dtype=np.uint8)
+        data = bytearray().join(mask.data for mask in masks)
         return self._tensors | {
-            "packed.data": torch.from_numpy(data.copy()),
+            "packed.data": torch.frombuffer(data, dtype=torch.uint8),
             "packed.sizes": torch.tensor(sizes),  # int64: bytes, bits a pixel, shape
             "packed.obj_ptrs": torch.cat(pointers),
             "packed.scores": torch.tensor(

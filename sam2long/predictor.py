@@ -479,7 +479,7 @@ class SAM2LongVideoPredictor(SAM2VideoPredictor):
     def load_state(
         self,
         path: str | PathLike[str],
-        video_path: Any,
+        video: Any,
         *,
         offload_video_to_cpu: bool | None = None,
         offload_state_to_cpu: bool | None = None,
@@ -488,7 +488,7 @@ class SAM2LongVideoPredictor(SAM2VideoPredictor):
 
         Args:
             path: the file.
-            video_path: the same video, in whatever form `init_state` takes.
+            video: the same video, in whatever form `init_state` takes.
             offload_video_to_cpu, offload_state_to_cpu: as in `init_state`; None as it was saved.
 
         Returns:
@@ -498,7 +498,7 @@ class SAM2LongVideoPredictor(SAM2VideoPredictor):
             ImportError: without safetensors (extra `state`). FileNotFoundError: if file or video is not there.
             ValueError: if the file is no complete save, or of another video, model or version.
         """
-        return saving.load_state(self, path, video_path, offload_video_to_cpu, offload_state_to_cpu)
+        return saving.load_state(self, path, video, offload_video_to_cpu, offload_state_to_cpu)
 
     def resume_propagation(self, inference_state: dict[str, Any]) -> Iterator[tuple[int, list[Any], Tensor]]:
         """Go on with the `propagate_in_video` that was open when a loaded state was saved.

@@ -1,6 +1,6 @@
 """An inference state as one file: written whole or not at all, read without running anything it contains.
 
-The file is in safetensors format. Its metadata header holds what is checked before loading (`_About`), the tensor
+The file is in safetensors format. Its metadata header holds what is checked before loading (`_about`), the tensor
 "structure" the rest as JSON in UTF-8 (see `encoding`), and the other tensors are those this JSON refers to. What
 can be computed again is not written: the video, image features, the policies passed to the predictor.
 """
@@ -10,7 +10,8 @@ from __future__ import annotations
 import json
 import os
 import zlib
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -64,25 +65,25 @@ def load_state(
 ) -> dict[str, Any]:
     """See `SAM2LongVideoPredictor.load_state`."""
     about, tensors = _read(Path(path))
-    _require_equal(path, "the model", json.loads(about["model"]), _model_facts(predictor))
+    _require_equal(path, "this model", about["model"], _model_facts(predictor))
     source = open_frames(video)
-    video_facts = {"num_frames": len(source), "height": source.height, "width": source.width}
     try:
-        _require_equal(path, "the video", json.loads(about["video"]), video_facts)
-    except ValueError:
+        given = {"num_frames": len(source), "height": source.height, "width": source.width}
+        _require_equal(path, "this video", about["video"], given)
+        offload = about["offload"]
+        video_to_cpu = offload["video"] if offload_video_to_cpu is None else offload_video_to_cpu
+        state_to_cpu = offload["state"] if offload_state_to_cpu is None else offload_state_to_cpu
+        frames = ModelFrames(source, predictor.image_size, predictor.device, offload_to_cpu=video_to_cpu)
+        state: dict[str, Any] = predictor._new_state(
+            frames, offload_video_to_cpu=video_to_cpu, offload_state_to_cpu=state_to_cpu
+        )
+        with _damage_named(path):
+            _fill(predictor, state, json.loads(tensors[_STRUCTURE].numpy().tobytes()), tensors)
+        return state
+    except BaseException:
         if source is not video:
             source.close()
         raise
-    offload = json.loads(about["offload"])
-    to_cpu = offload["video"] if offload_video_to_cpu is None else offload_video_to_cpu
-    state_to_cpu = offload["state"] if offload_state_to_cpu is None else offload_state_to_cpu
-    frames = ModelFrames(source, predictor.image_size, predictor.device, offload_to_cpu=to_cpu)
-    state: dict[str, Any] = predictor._new_state(frames, offload_video_to_cpu=to_cpu, offload_state_to_cpu=state_to_cpu)
-    try:
-        _fill(predictor, state, json.loads(tensors[_STRUCTURE].numpy().tobytes()), tensors)
-    except (ValueError, KeyError, IndexError, TypeError, AttributeError, zlib.error) as error:
-        raise ValueError(f"{path} is damaged: {type(error).__name__}: {error}") from error
-    return state
 
 
 # -- what is written -------------------------------------------------------------------------------------------------
@@ -144,11 +145,9 @@ def _fill(predictor: Any, state: dict[str, Any], saved: dict[str, Any], tensors:
 
 
 def _require_equal(path: Any, what: str, saved: dict[str, int], given: dict[str, int]) -> None:
-    different = [
-        f"{name} {saved.get(name)} (given: {value})" for name, value in given.items() if saved.get(name) != value
-    ]
-    if different:
-        raise ValueError(f"{path} does not belong to {what}: it was saved with {', '.join(different)}")
+    unequal = [f"{name} {saved.get(name)}, not {value}" for name, value in given.items() if saved.get(name) != value]
+    if unequal:
+        raise ValueError(f"{path} was not saved with {what}, but with {'; '.join(unequal)}")
 
 
 # -- the file --------------------------------------------------------------------------------------------------------
@@ -156,31 +155,45 @@ def _require_equal(path: Any, what: str, saved: dict[str, int], given: dict[str,
 
 def _write(path: Path, tensors: dict[str, Tensor], metadata: dict[str, str]) -> None:
     """Write beside `path`, then rename: whenever the process or the machine stops, `path` is a complete file."""
+    safetensors = _safetensors()
     partial = path.with_name(f"{path.name}.partial")
     try:
-        _safetensors().torch.save_file(tensors, partial, metadata)
+        safetensors.torch.save_file(tensors, partial, metadata)
         with partial.open("rb+") as file:
             os.fsync(file.fileno())
         os.replace(partial, path)
+    except safetensors.SafetensorError as error:
+        raise OSError(f"cannot write {path}: {error}") from error
     finally:
         partial.unlink(missing_ok=True)
 
 
-def _read(path: Path) -> tuple[dict[str, str], dict[str, Tensor]]:
+def _read(path: Path) -> tuple[dict[str, Any], dict[str, Tensor]]:
+    """The metadata, its JSON parsed, and all tensors."""
     safetensors = _safetensors()
     if not path.is_file():
         raise FileNotFoundError(f"no saved state at {path}")
     try:
         with safetensors.safe_open(path, framework="pt", device="cpu") as file:
-            about = file.metadata() or {}
+            metadata = file.metadata() or {}
             tensors = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118  not a dict
     except safetensors.SafetensorError as error:
         raise ValueError(f"{path} is not a complete saved state: {error}") from error
-    if about.get("format") != FORMAT:
+    if metadata.get("format") != FORMAT:
         raise ValueError(f"{path} is not a saved state: save_state did not write it")
-    if about.get("version") != VERSION:
-        raise ValueError(f"{path} is a saved state of version {about.get('version')}, this is version {VERSION}")
-    return about, tensors
+    if metadata.get("version") != VERSION:
+        raise ValueError(f"{path} is a saved state of version {metadata.get('version')}; this is version {VERSION}")
+    with _damage_named(path):
+        return {name: json.loads(metadata[name]) for name in ("model", "video", "offload")}, tensors
+
+
+@contextmanager
+def _damage_named(path: Any) -> Iterator[None]:
+    """What reading a damaged file may raise, as a ValueError that names it."""
+    try:
+        yield
+    except (ValueError, LookupError, TypeError, AttributeError, zlib.error) as error:
+        raise ValueError(f"{path} is damaged: {type(error).__name__}: {error}") from error
 
 
 def _safetensors() -> Any:

@@ -10,6 +10,8 @@ from typing import Any
 
 import torch
 
+from sam2long import __version__
+
 
 def describe(device: torch.device) -> dict[str, Any]:
     """Device name, library versions and git revision, ready for JSON."""
@@ -20,7 +22,7 @@ def describe(device: torch.device) -> dict[str, Any]:
         "torch": torch.__version__,
         "cuda": torch.version.cuda,
         "sam2": _version("sam2"),
-        "sam2long": _version("sam2long"),
+        "sam2long": __version__,
         "revision": _revision(),
     }
 

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import argparse
 import sys
-from importlib.metadata import version
 
+from sam2long import __version__
 from sam2long.cli import bench, demo, track
 from sam2long.cli.errors import Parser, UserError
 
@@ -33,7 +33,7 @@ def main(argv: list[str] | None = None) -> int:
 
 def _parser() -> argparse.ArgumentParser:
     parser = Parser(prog="sam2long", description="Track objects through long videos with SAM 2 and a memory tree.")
-    parser.add_argument("--version", action="version", version=f"sam2long {version('sam2long')}")
+    parser.add_argument("--version", action="version", version=f"sam2long {__version__}")
     commands = parser.add_subparsers(title="commands", metavar="COMMAND", required=True)
     rooms = {
         "track": (track, "track objects through a video from clicks, boxes or masks"),

@@ -1,0 +1,112 @@
+"""Named suites of synthetic scenes, each a setting of the same difficulty knobs.
+
+A scene is a pure function of (suite, split, seed, num_frames, difficulty). The splits `train`, `val` and `test`
+draw from different random streams and wear different textures, so nothing held out can be trained on.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+
+from sam2long.synthetic.director import Director
+from sam2long.synthetic.scene import Scene
+from sam2long.synthetic.textures import split_code
+
+Range = tuple[float, float]
+Count = tuple[int, int]
+
+
+@dataclass(frozen=True)
+class Difficulty:
+    """What makes a clip hard. Ranges are inclusive; event counts are per 60 frames (at least that many a clip).
+
+    Attributes:
+        size: half-width of the object, in half frames.
+        speed: motion per frame, in half frames.
+        bystanders, doubles: how many other objects, and how many look-alikes of the tracked one.
+        similarity: 0 a look-alike only by outline, 1 indistinguishable.
+        meetings: look-alikes crossing or touching the object.
+        swap: chance that a look-alike meets the object where a bar hides it.
+        bars, occlusion_frames: occluders met and about how long each hides the object.
+        fog: chance that an occluder is see-through.
+        absences, absence_frames: leaving the frame, and for how long.
+        dimming: how dark it gets around an event, 0..1.
+        drift: change of size, angle and light over time, 0..1.
+        camera: camera motion, 0..1.
+    """
+
+    size: Range = (0.15, 0.3)
+    speed: Range = (0.01, 0.03)
+    bystanders: Count = (0, 2)
+    doubles: Count = (0, 0)
+    similarity: Range = (0.5, 0.8)
+    meetings: Count = (0, 0)
+    swap: float = 0.0
+    bars: Count = (0, 0)
+    occlusion_frames: Count = (5, 14)
+    fog: float = 0.0
+    absences: Count = (0, 0)
+    absence_frames: Count = (10, 20)
+    dimming: float = 0.0
+    drift: float = 0.3
+    camera: float = 0.3
+
+    def __post_init__(self) -> None:
+        for name in ("swap", "fog", "dimming", "drift", "camera"):
+            value = getattr(self, name)
+            if not 0 <= value <= 1:
+                raise ValueError(f"{name}={value} is out of range; choose a number from 0 to 1")
+        for name, value in vars(self).items():
+            if isinstance(value, tuple) and not 0 <= value[0] <= value[1]:
+                raise ValueError(f"{name}={value} is no range; give (low, high) with 0 <= low <= high")
+
+
+SUITES: dict[str, Difficulty] = {
+    "easy": Difficulty(),
+    "occlusion": Difficulty(
+        bars=(2, 3), doubles=(1, 2), similarity=(0.6, 0.85), swap=0.6, fog=0.25, drift=0.5, dimming=0.2
+    ),
+    "distractor": Difficulty(
+        doubles=(2, 3), similarity=(0.7, 0.95), meetings=(2, 4), bars=(0, 1), dimming=0.6, drift=0.4
+    ),
+    "reappear": Difficulty(
+        absences=(1, 2), absence_frames=(10, 24), doubles=(1, 2), similarity=(0.6, 0.85), drift=0.9, camera=0.4
+    ),
+    "crowd": Difficulty(
+        size=(0.12, 0.2), bystanders=(2, 4), doubles=(3, 4), similarity=(0.6, 0.9), meetings=(1, 2), bars=(1, 2), swap=0.4
+    ),
+}
+_SUITE_CODES = {name: code for code, name in enumerate(("easy", "occlusion", "distractor", "reappear", "crowd"), 1)}
+
+
+def sample_scene(
+    suite: str, seed: int, *, num_frames: int = 60, split: str = "test", difficulty: Difficulty | None = None
+) -> Scene:
+    """Draws one scene.
+
+    Args:
+        suite: a name in `SUITES`; names the random stream and, without `difficulty`, the knobs.
+        seed: which scene of the suite, 0 or more.
+        num_frames: 2..3000 (the suites are made for 24..300).
+        split: `train`, `val` (to tune on) or `test` (to report on, never to tune on).
+        difficulty: other knobs than the suite's.
+
+    Raises:
+        ValueError: unknown suite or split, negative seed, num_frames out of range.
+    """
+    if suite not in SUITES:
+        raise ValueError(f"suite {suite!r} is unknown; choose one of {', '.join(SUITES)}")
+    if seed < 0:
+        raise ValueError(f"seed={seed} is negative; choose 0 or more")
+    if not 2 <= num_frames <= 3000:
+        raise ValueError(f"num_frames={num_frames} is out of range; choose 2 to 3000")
+    rng = np.random.default_rng([7100, split_code(split), _SUITE_CODES[suite], seed])
+    knobs = difficulty or SUITES[suite]
+    scene = None
+    for _ in range(50):
+        scene = Director(rng, num_frames, knobs).scene(suite, split, seed)
+        if scene is not None:
+            return scene
+    raise ValueError(f"no scene of {knobs} shows its object on the first frame; make the objects or bars smaller")

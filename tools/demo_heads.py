@@ -1,0 +1,129 @@
+"""Do the model's heads mean what SAM 2's mean? Measured on clips it was not trained on."""
+
+from __future__ import annotations
+
+import numpy as np
+import torch
+from demo_losses import PRESENT_FROM
+from demo_rollout import ClipBatch, Rollout, true_ious
+from sam2.modeling.sam2_base import SAM2Base
+
+from sam2long.synthetic.render import render_layers
+from sam2long.synthetic.scene import pack
+from sam2long.synthetic.suites import SUITES, sample_scene
+from sam2long.synthetic.textures import TextureBank
+
+Array = np.ndarray
+
+
+def held_out_batch(
+    suite: str, seeds: range, num_frames: int, size: int, split: str, device: torch.device
+) -> ClipBatch:
+    """Clips of `split` prompted with the mask on frame 0; memory is written as at inference."""
+    scenes = pack([sample_scene(suite, seed, num_frames=num_frames, split=split) for seed in seeds])
+    parts = []
+    bank = TextureBank(split)
+    for k in range(len(seeds)):  # one scene at a time: a crowd of 60 frames is large
+        one = type(scenes)(**{name: value[k : k + 1] for name, value in vars(scenes).items()})
+        drawn = render_layers(one, size, bank, device)
+        obj_id, double_of = (torch.from_numpy(a).to(device) for a in (one.obj_id, one.double_of))
+        target = (drawn.visible & (obj_id == 1)[:, None, :, None, None]).any(2)
+        double = (drawn.visible & (double_of == 1)[:, None, :, None, None]).any(2)
+        area = (drawn.area * (obj_id == 1)[:, None]).sum(2).clamp_min(1)
+        frames = (drawn.frames * 255).round() / 255
+        parts.append((frames, target, double, (target.sum((2, 3)) / area).clamp(0, 1)))
+    frames, target, double, visibility = (torch.cat(part) for part in zip(*parts, strict=True))
+    clips = len(seeds)
+    zeros = torch.zeros(clips, num_frames, dtype=torch.long, device=device)
+    points, labels = torch.zeros(clips, 2, 2, device=device), torch.zeros(clips, 2, dtype=torch.int32, device=device)
+    gap = torch.zeros((), device=device)
+    return ClipBatch(frames, target, double, visibility, points, labels, zeros, zeros, gap, clips, 0)
+
+
+def _auc(positive: Array, negative: Array) -> float:
+    """Chance that a positive scores above a negative, ties half."""
+    if not len(positive) or not len(negative):
+        return float("nan")
+    pool = np.concatenate([positive, negative])
+    order = pool.argsort(kind="stable")
+    ranks = np.empty(len(pool))
+    ranks[order] = np.arange(1, len(pool) + 1)
+    wins = ranks[: len(positive)].sum() - len(positive) * (len(positive) + 1) / 2
+    return float(wins / (len(positive) * len(negative)))
+
+
+def _mean(values: Array) -> float:
+    return float(values.mean()) if len(values) else float("nan")
+
+
+def _records(model: SAM2Base, batch: ClipBatch) -> dict[str, Array]:
+    """Per frame and clip: predicted and true IoUs of the three masks, scores, and how much the masks differ."""
+    columns: dict[str, list[Array]] = {name: [] for name in ("ious", "true", "double", "score", "pairs")}
+    on_cuda = batch.frames.is_cuda
+    with torch.no_grad(), torch.autocast("cuda", torch.bfloat16, enabled=on_cuda):
+        outputs = Rollout(model)(batch)
+    for t, groups in enumerate(outputs[1:], start=1):
+        ((_, output),) = groups
+        masks = output.logits > 0
+        pairs = [true_ious(output.logits[:, [a]], masks[:, b])[:, 0] for a, b in ((0, 1), (0, 2), (1, 2))]
+        for name, value in (
+            ("ious", output.ious),
+            ("true", true_ious(output.logits, batch.target[:, t])),
+            ("double", true_ious(output.logits, batch.double[:, t])),
+            ("score", output.score),
+            ("pairs", torch.stack(pairs, 1).mean(1)),
+        ):
+            columns[name].append(value.float().cpu().numpy())
+    records = {name: np.stack(values) for name, values in columns.items()}
+    records["visibility"] = batch.visibility[:, 1:].T.cpu().numpy()
+    return records
+
+
+def summarise(records: dict[str, Array]) -> dict[str, float]:
+    """The figures of one suite from its per-frame records."""
+    ious, true, score, visibility = (records[name] for name in ("ious", "true", "score", "visibility"))
+    present, best = visibility >= PRESENT_FROM, ious.argmax(2)[..., None]
+    chosen = np.take_along_axis(true, best, 2)[..., 0]
+    predicted = np.take_along_axis(ious, best, 2)[..., 0]
+    on_double = np.take_along_axis(records["double"], best, 2)[..., 0]
+    tracked = present & (score > 0)
+    answered = np.where(score > 0, np.where(present, chosen, 0.0), ~present)
+    doubtful = (visibility > 0) & (visibility < 2 * PRESENT_FROM)
+    uncertain = np.abs(score) <= 2
+    return {
+        "mean_iou": _mean((chosen * (score > 0))[present]),
+        "oracle_iou": _mean((true.max(2) * (score > 0))[present]),
+        "iou_correlation": float(np.corrcoef(predicted[tracked], chosen[tracked])[0, 1]),
+        "iou_correlation_all_masks": float(np.corrcoef(ious[tracked].ravel(), true[tracked].ravel())[0, 1]),
+        "answer_correlation": float(np.corrcoef(predicted.ravel(), answered.ravel())[0, 1]),
+        "predicted_on_object": _mean(predicted[tracked & (chosen > 0.5)]),
+        "predicted_on_double": _mean(predicted[(score > 0) & (on_double > 0.5) & (chosen < 0.2)]),
+        "on_double": _mean((present & (score > 0) & (on_double > 0.5) & (chosen < 0.2)).ravel()),
+        "score_auc": _auc(score[visibility > 0.15], score[visibility == 0]),
+        "score_size_in_doubt": _mean(np.abs(score)[doubtful]),
+        "score_size_visible": _mean(np.abs(score)[visibility > 0.3]),
+        "uncertain": _mean(uncertain.ravel()),
+        "pairwise_iou_certain": _mean(records["pairs"][~uncertain & present]),
+        "pairwise_iou_uncertain": _mean(records["pairs"][uncertain & present]),
+    }
+
+
+def measure_heads(
+    model: SAM2Base, device: torch.device, *, split: str = "val", clips: int = 24, num_frames: int = 40, chunk: int = 8
+) -> dict[str, dict[str, float]]:
+    """Head figures per suite, and over all suites as `all`."""
+    was_training = model.training
+    model.eval()
+    gathered: list[dict[str, Array]] = []
+    report = {}
+    for suite in SUITES:
+        parts = []
+        for first in range(0, clips, chunk):
+            seeds = range(first, min(first + chunk, clips))
+            batch = held_out_batch(suite, seeds, num_frames, model.image_size, split, device)
+            parts.append(_records(model, batch))
+        gathered.append({name: np.concatenate([part[name] for part in parts], axis=1) for name in parts[0]})
+        report[suite] = summarise(gathered[-1])
+    report["all"] = summarise({name: np.concatenate([g[name] for g in gathered], axis=1) for name in gathered[0]})
+    model.train(was_training)
+    return report
