@@ -16,9 +16,7 @@ from sam2long.synthetic.textures import TextureBank
 Array = np.ndarray
 
 
-def held_out_batch(
-    suite: str, seeds: range, num_frames: int, size: int, split: str, device: torch.device
-) -> ClipBatch:
+def held_out_batch(suite: str, seeds: range, num_frames: int, size: int, split: str, device: torch.device) -> ClipBatch:
     """Clips of `split` prompted with the mask on frame 0; memory is written as at inference."""
     scenes = pack([sample_scene(suite, seed, num_frames=num_frames, split=split) for seed in seeds])
     parts = []

@@ -88,7 +88,8 @@ class Step:
             self._capture(batch)
         else:
             copy_into(self.static, batch)
-        assert self.graph is not None and self.read is not None
+        assert self.graph is not None
+        assert self.read is not None
         self.read.record()
         self.graph.replay()  # overwrites the gradients
         return self.losses
@@ -161,9 +162,7 @@ class Trainer:
 
     def train(self) -> None:
         """Runs the curriculum until the planned time is over (or this run's --stop-after)."""
-        bank = ResidentBank(
-            "train", self.device, size=self.options.textures, photographs=self.options.photographs
-        )
+        bank = ResidentBank("train", self.device, size=self.options.textures, photographs=self.options.photographs)
         deadline = time.monotonic() + 60 * (self.options.stop_after or math.inf)
         for number, stage in enumerate(CURRICULUM):
             if self.progress < stage.until and time.monotonic() < deadline:
@@ -174,9 +173,7 @@ class Trainer:
     def _loader(self, stage: Stage, clips: int) -> DataLoader[object]:
         stream = SceneStream(stage, clips, first_seed=(self.step + 1) * 1000)
         workers = self.options.workers
-        return DataLoader(
-            stream, batch_size=None, num_workers=workers, prefetch_factor=4 if workers else None
-        )
+        return DataLoader(stream, batch_size=None, num_workers=workers, prefetch_factor=4 if workers else None)
 
     def _batches(self, stage: Stage, clips: int, bank: ResidentBank, step: Step) -> Iterator[ClipBatch]:
         """Rendered batches; with a graph the next one is drawn on a stream of its own while the last one trains."""
@@ -291,9 +288,7 @@ def main(argv: list[str] | None = None) -> None:
     trainer.train()
     plot_curves(options.out)
     if options.heads_clips:
-        report = measure_heads(
-            trainer.average, trainer.device, split=options.heads_split, clips=options.heads_clips
-        )
+        report = measure_heads(trainer.average, trainer.device, split=options.heads_split, clips=options.heads_clips)
         (options.out / "heads.json").write_text(json.dumps(report, indent=1), encoding="utf-8")
         for suite, figures in report.items():
             _log.info("%s %s", suite, {name: round(value, 3) for name, value in figures.items()})

@@ -74,8 +74,10 @@ class Director:
                 ramp = max(1.0, min(8.0, (last - first) / 2))
                 away = rng.uniform(0, 2 * np.pi)
                 far = 1.75 + 2 * size
-                path += motion.bump(self.num_frames, first + 1, last - 1, ramp)[:, None] * far * np.array(
-                    [[np.cos(away), np.sin(away)]]
+                path += (
+                    motion.bump(self.num_frames, first + 1, last - 1, ramp)[:, None]
+                    * far
+                    * np.array([[np.cos(away), np.sin(away)]])
                 )
         return self._sprite(self._outline(), self._skin(0.3, 0.8), path, size)
 
@@ -86,7 +88,10 @@ class Director:
         swings = tuple(s + unlike * rng.uniform(-0.12, 0.12) for s in target.outline.swings)
         tint = tuple(float(t * (1 + unlike * rng.uniform(-0.8, 0.8))) for t in target.skin.tint)
         skin = replace(
-            target.skin, overlay=int(rng.integers(_TILES)), mix=float(min(1.0, 1.2 * unlike)), tint=(tint[0], tint[1], tint[2])
+            target.skin,
+            overlay=int(rng.integers(_TILES)),
+            mix=float(min(1.0, 1.2 * unlike)),
+            tint=(tint[0], tint[1], tint[2]),
         )
         path = self._meeting_path(target, index)
         size = float(target.pose[0, 2]) * rng.uniform(1 - 0.3 * unlike, 1 + 0.3 * unlike)
@@ -130,7 +135,7 @@ class Director:
         step = (target.pose[last, :2] - target.pose[first, :2]).astype(np.float64) / max(last - first, 1)
         sweep = step if rng.random() < 0.5 else motion.wander(rng, 2, 1.0)[0] * rng.uniform(0.0, 0.05)
         course = (np.arange(self.num_frames) - middle)[:, None] * (sweep - step)[None]
-        relative = np.linalg.norm(sweep - step)
+        relative = float(np.linalg.norm(sweep - step))
         enough = max(0.025, (2.3 * size + 0.1) / max(middle, 1))
         if relative < enough:  # it would hide the object from the first frame on, or never uncover it again
             turn = rng.uniform(0, 2 * np.pi)

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import itertools
+
 import numpy as np
 from numpy.typing import NDArray
 
@@ -51,4 +53,4 @@ def drift(rng: np.random.Generator, num_frames: int, amount: float, period: floa
 def slots(rng: np.random.Generator, num_frames: int, count: int, lead: int) -> list[int]:
     """`count` event times spread over frames `lead`..num_frames-1, one in each equal part, ascending."""
     edges = np.linspace(lead, num_frames - 1, count + 1)
-    return [int(rng.uniform(a + 0.15 * (b - a), a + 0.85 * (b - a))) for a, b in zip(edges, edges[1:], strict=False)]
+    return [int(rng.uniform(a + 0.15 * (b - a), a + 0.85 * (b - a))) for a, b in itertools.pairwise(edges)]

@@ -108,9 +108,7 @@ def _backdrops(canvas: torch.Tensor, camera: torch.Tensor, size: int) -> torch.T
     grid = _grid(size, canvas.device)
     world = _to_world(grid, camera) / 2.0  # the canvas covers [-2, 2]^2 and is mirrored beyond
     b, t = camera.shape[:2]
-    drawn = F.grid_sample(
-        canvas, world.reshape(b, t * size, size, 2), padding_mode="reflection", align_corners=False
-    )
+    drawn = F.grid_sample(canvas, world.reshape(b, t * size, size, 2), padding_mode="reflection", align_corners=False)
     return drawn.view(b, 3, t, size, size).transpose(1, 2)
 
 

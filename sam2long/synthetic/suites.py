@@ -75,7 +75,13 @@ SUITES: dict[str, Difficulty] = {
         absences=(1, 2), absence_frames=(10, 24), doubles=(1, 2), similarity=(0.6, 0.85), drift=0.9, camera=0.4
     ),
     "crowd": Difficulty(
-        size=(0.12, 0.2), bystanders=(2, 4), doubles=(3, 4), similarity=(0.6, 0.9), meetings=(1, 2), bars=(1, 2), swap=0.4
+        size=(0.12, 0.2),
+        bystanders=(2, 4),
+        doubles=(3, 4),
+        similarity=(0.6, 0.9),
+        meetings=(1, 2),
+        bars=(1, 2),
+        swap=0.4,
     ),
 }
 _SUITE_CODES = {name: code for code, name in enumerate(("easy", "occlusion", "distractor", "reappear", "crowd"), 1)}

@@ -139,9 +139,7 @@ class TextureBank:
 class ResidentBank(TextureBank):
     """A bank whose tiles all lie on one device: what a training loop needs to look up thousands a second."""
 
-    def __init__(
-        self, split: str, device: torch.device, *, size: int = 1024, photographs: float = 0.0
-    ) -> None:
+    def __init__(self, split: str, device: torch.device, *, size: int = 1024, photographs: float = 0.0) -> None:
         super().__init__(split, size=size, photographs=photographs)
         self._resident = torch.stack([self._draw(index) for index in range(size)]).to(device)
 
