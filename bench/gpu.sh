@@ -11,9 +11,11 @@ export TQDM_DISABLE=1 PYTHONUNBUFFERED=1 PYTHONPATH="$PWD${PYTHONPATH:+:$PYTHONP
 card=$("$PYTHON" -c 'import torch; print(torch.cuda.get_device_name().replace(" ", "-").lower())') || exit 1
 failed=0
 
+speed() { "$PYTHON" -W ignore -m sam2long bench speed --device cuda --config configs/sam2.1/sam2.1_hiera_l.yaml --pathways 3 "$@"; }
+export -f speed; export PYTHON
 step() { # step SECONDS NAME COMMAND...: a step that fails or overruns does not stop the others
   local limit=$1 name=$2 begin=$SECONDS; shift 2
-  timeout "$limit" "$@"; local code=$?
+  timeout "$limit" bash -c '"$@"' _ "$@"; local code=$?
   [ $code -eq 0 ] || failed=1
   echo "== $name: exit $code after $((SECONDS - begin)) s"
 }
@@ -21,10 +23,12 @@ step() { # step SECONDS NAME COMMAND...: a step that fails or overruns does not 
 # only files with CUDA tests are collected: the others may need extras that a bare machine lacks
 step 150 "CUDA tests" "$PYTHON" -m pytest -q -m cuda -p no:cacheprovider $(grep -l 'mark\.cuda' tests/test_*.py) \
   --deselect tests/test_cuda.py::test_compiled_mode_agrees_with_eager
-step 120 "speed, large, eager" "$PYTHON" -m sam2long bench speed --device cuda --config configs/sam2.1/sam2.1_hiera_l.yaml \
-  --pathways 3 --objects 1,5 --frames 100 --rounds 3 -o "$OUT/speed-$card-large-eager.json"
-step 240 "speed, large, compiled" "$PYTHON" -m sam2long bench speed --device cuda --config configs/sam2.1/sam2.1_hiera_l.yaml \
-  --pathways 3 --objects 1,5 --frames 100 --rounds 3 --compiled -o "$OUT/speed-$card-large-compiled.json"
+step 60 "large, eager, 1 object" speed --frames 100 -o "$OUT/speed-$card-large-eager-1.json"
+step 90 "large, eager, 5 objects" speed --frames 40 --objects 5 --rounds 2 -o "$OUT/speed-$card-large-eager-5.json"
+# the same GEMM library for all: SAM 2's `max-autotune` would also try Triton's, which takes minutes to compile
+export TORCHINDUCTOR_MAX_AUTOTUNE_GEMM_BACKENDS=ATEN
+step 200 "large, compiled, 1 object" speed --frames 100 --compiled -o "$OUT/speed-$card-large-compiled-1.json"
+step 150 "large, compiled, 5 objects" speed --frames 40 --objects 5 --rounds 2 --compiled -o "$OUT/speed-$card-large-compiled-5.json"
 step 120 "compiled parity" "$PYTHON" -m pytest -q -p no:cacheprovider \
   tests/test_cuda.py::test_compiled_mode_agrees_with_eager
 exit $failed

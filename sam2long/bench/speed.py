@@ -9,13 +9,14 @@ from __future__ import annotations
 
 import argparse
 import json
+from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
 import torch
 
 from sam2long.bench.environment import describe
-from sam2long.bench.speed_run import STAGES, Contestant, Race, Result
+from sam2long.bench.speed_run import STAGES, Contestant, Race
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -58,13 +59,6 @@ def run(args: argparse.Namespace) -> int:
         compiled=args.compiled,
         encode_ahead=args.encode_ahead,
     )
-    results: list[Result] = []
-    for num_objects in args.objects:
-        contestants = [Contestant(num_pathways=0, regime="sam2")]
-        for num_pathways in args.pathways:
-            regimes = ["shared"] if num_pathways == 1 else args.regime
-            contestants += [Contestant(num_pathways, regime) for regime in regimes]
-        results += race.run(contestants, num_objects, args.rounds)
     report = {
         **describe(race.device),
         "config": str(args.config),
@@ -73,45 +67,61 @@ def run(args: argparse.Namespace) -> int:
         "compiled": args.compiled,
         "frames": args.frames,
         "rounds": args.rounds,
-        "results": [result.as_dict() for result in results],
+        "results": [],
     }
-    table = format_table(report)
-    print(table)
-    if args.out:
-        args.out.parent.mkdir(parents=True, exist_ok=True)
-        args.out.write_text(json.dumps(report, indent=1) + "\n")
-        args.out.with_suffix(".md").write_text(table + "\n")
+    print("\n".join(_head(report)), flush=True)
+    for num_objects in args.objects:
+        for result in race.run(_contestants(args), num_objects, args.rounds):
+            report["results"].append(asdict(result))
+            print(_row(report["results"][-1]), flush=True)
+            _write(report, args.out)  # what is measured is kept, whatever happens to the rest
     return 0
+
+
+def _contestants(args: argparse.Namespace) -> list[Contestant]:
+    trees = [
+        Contestant(num_pathways, regime)
+        for num_pathways in args.pathways
+        for regime in (["shared"] if num_pathways == 1 else args.regime)
+    ]
+    return [Contestant(0, "sam2"), *trees]
+
+
+def _write(report: dict[str, Any], out: Path | None) -> None:
+    if out is not None:
+        out.parent.mkdir(parents=True, exist_ok=True)
+        for path, text in ((out, json.dumps(report, indent=1)), (out.with_suffix(".md"), format_table(report))):
+            part = path.with_name(path.name + ".part")
+            part.write_text(text + "\n")
+            part.replace(path)
 
 
 def format_table(report: dict[str, Any]) -> str:
     """The figures as a Markdown table; `ratio` is the frame rate over SAM 2's in the same round, median (range)."""
-    head = [
-        "objects",
-        "tracker",
-        "frames/s",
-        "ratio to SAM 2",
-        "peak MB",
-        *[f"{stage} ms" for stage in STAGES],
-        "rest ms",
-    ]
-    lines = [
-        f"{report['device']}, {report['config']}, {report['precision']}"
-        f"{', compiled' if report['compiled'] else ''}, {report['frames']} frames x {report['rounds']} rounds, "
+    return "\n".join([*_head(report), *(_row(result) for result in report["results"])])
+
+
+def _head(report: dict[str, Any]) -> list[str]:
+    stages = [f"{stage} ms" for stage in (*STAGES, "rest")]
+    columns = ["objects", "tracker", "frames/s", "ratio to SAM 2", "peak MB", *stages]
+    return [
+        f"{report['device']}, {report['config']}, {report['precision']}{', compiled' if report['compiled'] else ''}, "
+        f"{report['frames']} frames x {report['rounds']} rounds, "
         f"torch {report['torch']}, sam2 {report['sam2']}, revision {report['revision']}",
         "",
-        "| " + " | ".join(head) + " |",
-        "|" + "---|" * len(head),
+        "| " + " | ".join(columns) + " |",
+        "|" + "---|" * len(columns),
     ]
-    for row in report["results"]:
-        low, high = row["ratio_range"]
-        cells = [
-            str(row["objects"]),
-            row["name"],
-            f"{row['frames_per_second']:.2f}",
-            f"{row['ratio']:.3f} ({low:.3f} to {high:.3f})",
-            "-" if row["peak_mb"] is None else f"{row['peak_mb']:.0f}",
-            *[f"{row['stages_ms'][stage]:.2f}" for stage in [*STAGES, "rest"]],
-        ]
-        lines.append("| " + " | ".join(cells) + " |")
-    return "\n".join(lines)
+
+
+def _row(result: dict[str, Any]) -> str:
+    low, high = result["ratio_range"]
+    cells = [
+        str(result["objects"]),
+        result["name"],
+        f"{result['frames_per_second']:.2f}",
+        f"{result['ratio']:.3f} ({low:.3f} to {high:.3f})",
+        "-" if result["peak_mb"] is None else f"{result['peak_mb']:.0f}",
+        *(f"{result['stages_ms'][stage]:.2f}" for stage in (*STAGES, "rest")),
+    ]
+    return "| " + " | ".join(cells) + " |"

@@ -6,7 +6,7 @@ import contextlib
 import statistics
 import time
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
@@ -26,6 +26,8 @@ STAGES = {
 }
 # Far beyond the paper's uncertainty threshold: the object is visible and every frame certain.
 _VISIBLE_BIAS = 10.0
+# Enough for all memory slots to fill, after which shapes stay the same.
+_WARM_UP_FRAMES = 20
 
 
 @dataclass(frozen=True)
@@ -51,9 +53,6 @@ class Result:
     ratio_range: tuple[float, float]
     peak_mb: float | None
     stages_ms: dict[str, float]
-
-    def as_dict(self) -> dict[str, Any]:
-        return asdict(self)
 
 
 def select_distinct(candidates: Sequence[Candidate], config: MemoryTreeConfig) -> list[Candidate]:
@@ -107,41 +106,45 @@ class Race:
     def precision(self) -> str:
         return "bfloat16 autocast" if self.device.type == "cuda" else "float32"
 
-    def run(self, contestants: Sequence[Contestant], num_objects: int, rounds: int) -> list[Result]:
-        """Warm up, then all contestants once per round, then each alone for memory and stages."""
+    def run(self, contestants: Sequence[Contestant], num_objects: int, rounds: int) -> Iterator[Result]:
+        """Warm up, then all contestants once per round, then each alone stage by stage."""
         for contestant in contestants:
-            self._pass(contestant, num_objects)
+            self._pass(contestant, num_objects, max_frames=_WARM_UP_FRAMES)
         times: dict[Contestant, list[float]] = {contestant: [] for contestant in contestants}
+        peaks: dict[Contestant, float | None] = {}
         for _ in range(rounds):
             for contestant in contestants:
-                times[contestant].append(self._pass(contestant, num_objects))
-        results = []
+                seconds, peaks[contestant] = self._pass(contestant, num_objects)
+                times[contestant].append(seconds)
+        baseline = times[contestants[0]]
         for contestant in contestants:
-            baseline = times[contestants[0]]
             ratios = [theirs / ours for theirs, ours in zip(baseline, times[contestant], strict=True)]
-            results.append(
-                Result(
-                    contestant.name,
-                    num_objects,
-                    self._num_frames / statistics.median(times[contestant]),
-                    statistics.median(ratios),
-                    (min(ratios), max(ratios)),
-                    self._peak_mb(contestant, num_objects),
-                    self._stages_ms(contestant, num_objects),
-                )
+            yield Result(
+                contestant.name,
+                num_objects,
+                self._num_frames / statistics.median(times[contestant]),
+                statistics.median(ratios),
+                (min(ratios), max(ratios)),
+                peaks[contestant],
+                self._stages_ms(contestant, num_objects),
             )
-        return results
 
-    def _pass(self, contestant: Contestant, num_objects: int) -> float:
-        """Seconds to track the clip, prompts and loading not counted."""
+    def _pass(
+        self, contestant: Contestant, num_objects: int, max_frames: int | None = None
+    ) -> tuple[float, float | None]:
+        """Seconds to track the clip, prompts and loading not counted, and the peak of device memory in MB."""
         with self._precision():
+            on_gpu = self.device.type == "cuda"
+            if on_gpu:
+                torch.cuda.reset_peak_memory_stats(self.device)
             predictor, state = self._prompted(contestant, num_objects)
             self._wait()
             start = time.perf_counter()
-            for _ in predictor.propagate_in_video(state):
+            for _ in predictor.propagate_in_video(state, max_frame_num_to_track=max_frames):
                 pass
             self._wait()
-            return time.perf_counter() - start
+            seconds = time.perf_counter() - start
+            return seconds, torch.cuda.max_memory_allocated(self.device) / 2**20 if on_gpu else None
 
     def _prompted(self, contestant: Contestant, num_objects: int) -> tuple[SAM2VideoPredictor, dict[str, Any]]:
         tree = MemoryTreeConfig(num_pathways=max(contestant.num_pathways, 1))
@@ -159,14 +162,6 @@ class Race:
             mask[size // 3 : size // 2, left : left + size // 8] = True
             predictor.add_new_mask(state, 0, obj_id, mask)
         return predictor, state
-
-    def _peak_mb(self, contestant: Contestant, num_objects: int) -> float | None:
-        if self.device.type != "cuda":
-            return None
-        torch.cuda.empty_cache()
-        torch.cuda.reset_peak_memory_stats(self.device)
-        self._pass(contestant, num_objects)
-        return torch.cuda.max_memory_allocated(self.device) / 2**20
 
     def _stages_ms(self, contestant: Contestant, num_objects: int) -> dict[str, float]:
         """Milliseconds per frame in each stage, from a pass of its own in which every stage is waited for."""
