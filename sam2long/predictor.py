@@ -251,16 +251,18 @@ class SAM2LongVideoPredictor(SAM2VideoPredictor):
         self.propagate_in_video_preflight(inference_state)
         order = processing_order(inference_state, start_frame_idx, max_frame_num_to_track, reverse)
         propagation = self._start_propagation(inference_state, reverse, order)
-        yield from self._run_pass(inference_state, propagation, OpenPass(order, reverse, len(propagation.obj_ids)))
+        obj_ids = propagation.obj_ids
+        yield from self._run_pass(inference_state, propagation, OpenPass(order, reverse, obj_ids, len(obj_ids)))
 
     def _run_pass(
         self, inference_state: dict[str, Any], propagation: Propagation, open_pass: OpenPass
     ) -> Iterator[tuple[int, list[Any], Tensor]]:
         session = self._session(inference_state)
-        session.open_pass = open_pass
+        session.enter(propagation, open_pass)
         try:
             yield from self._at_video_res(inference_state, propagation)  # of a loaded pass: decided before the save
             for frame_idx in tqdm(open_pass.remaining, desc="propagate in video"):
+                session.enter(propagation, open_pass)
                 propagation.track(frame_idx)
                 open_pass.remaining = open_pass.remaining[1:]
                 yield from self._at_video_res(inference_state, propagation)
@@ -288,7 +290,7 @@ class SAM2LongVideoPredictor(SAM2VideoPredictor):
             for frame in super().propagate_in_video(inference_state, start_frame_idx, count, reverse):
                 if open_pass is None:
                     order = processing_order(inference_state, frame[0], count, reverse)
-                    open_pass = OpenPass(order, reverse, len(inference_state["obj_idx_to_id"]))
+                    open_pass = OpenPass(order, reverse, frame[1], len(frame[1]))
                     session.open_pass = open_pass
                 open_pass.remaining = open_pass.remaining[1:]
                 yield frame
@@ -339,7 +341,10 @@ class SAM2LongVideoPredictor(SAM2VideoPredictor):
     def remove_object(self, inference_state: dict[str, Any], *args: Any, **kwargs: Any) -> Any:
         """As in SAM 2; frames that an open `propagate_in_video` has pending are committed first."""
         self._settle(inference_state)
-        return super().remove_object(inference_state, *args, **kwargs)
+        result = super().remove_object(inference_state, *args, **kwargs)
+        if SESSION_KEY in inference_state:
+            self._session(inference_state).recent.keep_only(inference_state["obj_ids"])
+        return result
 
     @torch.inference_mode()
     def reset_state(self, inference_state: dict[str, Any]) -> None:
@@ -347,7 +352,9 @@ class SAM2LongVideoPredictor(SAM2VideoPredictor):
         self._settle(inference_state)
         super().reset_state(inference_state)
         if SESSION_KEY in inference_state:
-            self._session(inference_state).open_pass = None
+            session = self._session(inference_state)
+            session.open_pass = None
+            session.recent.keep_only([])
 
     def _clear_obj_non_cond_mem_around_input(
         self, inference_state: dict[str, Any], frame_idx: int, obj_idx: int

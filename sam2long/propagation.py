@@ -71,7 +71,10 @@ class Propagation:
         self._select: SelectFunction = predictor.select
         self._choose_memory: ChooseMemoryFunction[FrameMemory] = predictor.choose_memory
         self._reverse = reverse
-        self.obj_ids: list[Any] = inference_state["obj_ids"]
+        self.obj_ids: list[Any] = list(inference_state["obj_ids"])  # SAM 2's `reset_state` empties its own list
+        self._began_with = {
+            obj_id: inference_state["output_dict_per_obj"][idx] for idx, obj_id in enumerate(self.obj_ids)
+        }
         self._trees: dict[Any, Tree] = {}
         self._memories: dict[Any, StateMemories] = {}
         self._agreements: dict[Any, Agreement] = {}
@@ -130,12 +133,10 @@ class Propagation:
         """All that distinguishes this pass from one just begun (for `saving`); nothing is copied or settled."""
         # The pending frames come first: whoever walks this meets a node's parent before the node.
         trees = {key: {"pending": tree.pending, "slots": tree.slots} for key, tree in self._trees.items()}
-        return {"obj_ids": self.obj_ids, "waiting": self._waiting, "answers": self._answers, "trees": trees}
+        return {"waiting": self._waiting, "answers": self._answers, "trees": trees}
 
     def take_up(self, unfinished: dict[str, Any]) -> None:
         """Go on where another pass was `unfinished`."""
-        if unfinished["obj_ids"] != self.obj_ids:  # objects were removed since it began: tracking will say so
-            self.obj_ids = unfinished["obj_ids"]
         self._waiting.extend(unfinished["waiting"])
         self._answers.update(unfinished["answers"])
         for obj_id, tree in unfinished["trees"].items():
@@ -319,9 +320,10 @@ class Propagation:
         return self._state["output_dict_per_obj"][self._obj_idx(obj_id)]
 
     def _obj_idx(self, obj_id: Any) -> int:
-        try:
-            return self._state["obj_id_to_idx"][obj_id]
-        except KeyError:
+        obj_idx: int | None = self._state["obj_id_to_idx"].get(obj_id)
+        # An object removed and added again is another one, whatever its id.
+        if obj_idx is None or self._state["output_dict_per_obj"][obj_idx] is not self._began_with.get(obj_id):
             raise RuntimeError(
                 f"object {obj_id!r} was removed while it was being tracked; start propagate_in_video again"
-            ) from None
+            )
+        return obj_idx

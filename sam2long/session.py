@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from sam2long.config import MemoryTreeConfig
 from sam2long.trunk import RecentFrames
@@ -22,12 +22,14 @@ class OpenPass:
     Attributes:
         remaining: the frames it has still to track, in order.
         reverse: whether time runs backwards.
-        num_objects: how many objects there were when it began.
+        obj_ids: the list it yields; SAM 2 appends to it where objects are added, and replaces it where one is removed.
+        num_objects: how many objects there were when it began; SAM 2's own pass tracks no others.
         loaded: whether it came with `load_state` and is not yet resumed.
     """
 
     remaining: range
     reverse: bool
+    obj_ids: list[Any]
     num_objects: int
     loaded: bool = False
 
@@ -49,6 +51,12 @@ class Session:
     recent: RecentFrames = field(default_factory=RecentFrames)
     propagation: Propagation | None = None
     open_pass: OpenPass | None = None
+
+    def enter(self, propagation: Propagation, open_pass: OpenPass) -> None:
+        """Go on with a pass; of several that are suspended, one at a time has frames pending."""
+        if self.propagation is not propagation:
+            self.settle()
+        self.propagation, self.open_pass = propagation, open_pass
 
     def settle(self) -> None:
         """Commit what an unfinished pass left pending, before something else reads or changes the state."""
