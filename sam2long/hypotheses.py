@@ -61,6 +61,11 @@ class DecodedMasks:
         return [row[:-1] for row in values], [row[-1] for row in values]
 
 
+def unpinned(tensor: Tensor) -> Tensor:
+    """The tensor in ordinary host memory, if it lies in pinned memory; else as it is."""
+    return tensor.clone() if tensor.is_pinned() else tensor
+
+
 class Pick(NamedTuple):
     """A selected mask: the row and column it has in the frame's `DecodedMasks`, and its scores."""
 
@@ -95,6 +100,10 @@ class Hypothesis:
         """
         self.mask_logits = self.mask_logits.to("cpu", non_blocking=True)
         self.memory = replace(self.memory, features=None)
+
+    def unpin(self) -> None:
+        """Once the copy has arrived: a GPU copies to pinned memory, too scarce and slow to allocate for waiting."""
+        self.mask_logits = unpinned(self.mask_logits)
 
 
 class HypothesisModel:

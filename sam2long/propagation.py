@@ -15,7 +15,7 @@ import torch
 from torch import Tensor
 
 from sam2long.holes import fill_holes
-from sam2long.hypotheses import Hypothesis, HypothesisModel, Pick
+from sam2long.hypotheses import Hypothesis, HypothesisModel, Pick, unpinned
 from sam2long.image_features import ImageFeatures
 from sam2long.memory_bank import FrameMemory, MemoryBank, PathwayMemory
 from sam2long.merging import Agreement
@@ -102,7 +102,11 @@ class Propagation:
                 conditioned.append(obj_id)
             else:
                 pathways += self._pathways(obj_id, frame_idx)
-        grown = self._forward(frame_idx, pathways) if pathways else {}
+        if pathways:
+            grown = self._forward(frame_idx, pathways)
+        else:  # nothing waits for scores
+            grown = {}
+            self._wait_for_host_copies()
         # Nothing is changed before the frame's computation has succeeded: an unreadable frame loses no other.
         self._waiting.append(frame_idx)
         for obj_id in conditioned:
@@ -161,15 +165,20 @@ class Propagation:
             torch.cuda.current_stream(self._state["device"]).synchronize()
 
     def _offload_long_waits(self) -> None:
-        position = -(_PENDING_ON_DEVICE + 1)
+        """Frames that have waited long start for the host; one frame later they have arrived there."""
+        leaving, arrived = -(_PENDING_ON_DEVICE + 1), -(_PENDING_ON_DEVICE + 2)
         for tree in self._trees.values():
-            if len(tree.pending) >= -position:
-                for node in tree.pending[position].nodes:
-                    assert node.output is not None
-                    node.output.leave_device()
-        if len(self._waiting) >= -position:
-            answers = self._answers.get(self._waiting[position], {})
+            for position, move in ((leaving, Hypothesis.leave_device), (arrived, Hypothesis.unpin)):
+                if len(tree.pending) >= -position:
+                    for node in tree.pending[position].nodes:
+                        assert node.output is not None
+                        move(node.output)
+        if len(self._waiting) >= -leaving:
+            answers = self._answers.get(self._waiting[leaving], {})
             answers.update({obj_id: mask.to("cpu", non_blocking=True) for obj_id, mask in answers.items()})
+        if len(self._waiting) >= -arrived:
+            answers = self._answers.get(self._waiting[arrived], {})
+            answers.update({obj_id: unpinned(mask) for obj_id, mask in answers.items()})
 
     def _pass_conditioning_frame(self, obj_id: Any, frame_idx: int) -> None:
         """On a frame the user gave, the answer is known: the tree commits, and goes on from the corrected memory."""
@@ -292,7 +301,9 @@ class Propagation:
         hypothesis = pending.nodes[0].output
         assert hypothesis is not None
         memory = hypothesis.memory
-        pred_masks = fill_holes(hypothesis.mask_logits, self._predictor.fill_hole_area)
+        waited_on_host = hypothesis.mask_logits.device.type != self._state["device"].type
+        mask_logits = hypothesis.mask_logits.to(self._state["device"], non_blocking=True)
+        pred_masks = fill_holes(mask_logits, self._predictor.fill_hole_area)
         frame = TrackedFrame(
             features=memory.features,
             pos_enc=self._state["constants"]["maskmem_pos_enc"],
@@ -311,7 +322,7 @@ class Propagation:
         self._outputs(obj_id)["non_cond_frame_outputs"][pending.frame_idx] = frame
         self._session.recent.add(obj_id, frame)
         self._mark_tracked(obj_id, pending.frame_idx)
-        self._answers.setdefault(pending.frame_idx, {})[obj_id] = pred_masks
+        self._answers.setdefault(pending.frame_idx, {})[obj_id] = pred_masks.cpu() if waited_on_host else pred_masks
 
     def _mark_tracked(self, obj_id: Any, frame_idx: int) -> None:
         self._state["frames_tracked_per_obj"][self._obj_idx(obj_id)][frame_idx] = {"reverse": self._reverse}
