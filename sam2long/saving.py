@@ -134,14 +134,15 @@ def _fill(predictor: Any, state: dict[str, Any], saved: dict[str, Any], tensors:
     for obj_id, frames in decoder.decode(saved["recent"]).items():
         for frame in frames:
             session.recent.add(obj_id, frame)
-    open_pass = decoder.decode(saved["open_pass"])
-    unfinished = decoder.decode(saved["unfinished"])
-    if unfinished is not None:
-        propagation = predictor._start_propagation(state, open_pass.reverse, open_pass.remaining)
-        propagation.take_up(unfinished)
+    session.open_pass = open_pass = decoder.decode(saved["open_pass"])
     if open_pass is not None:
         open_pass.loaded = True
-        session.open_pass = open_pass
+        if open_pass.obj_ids == state["obj_ids"]:  # else an object was removed: tracking goes on as it would have
+            open_pass.obj_ids = state["obj_ids"]
+    if (unfinished := decoder.decode(saved["unfinished"])) is not None:
+        propagation = predictor._start_propagation(state, open_pass.reverse, open_pass.remaining)
+        propagation.obj_ids = open_pass.obj_ids
+        propagation.take_up(unfinished)
 
 
 def _require_equal(path: Any, what: str, saved: dict[str, int], given: dict[str, int]) -> None:
