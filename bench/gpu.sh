@@ -1,7 +1,7 @@
 #!/usr/bin/env bash
 # One hour on a GPU, used at once: CUDA tests, compiled-mode parity and the speed table, in under 8 minutes.
 # Needs a Python with PyTorch (CUDA), sam2 and this package's requirements; writes to bench/results or $1.
-#   bench/gpu.sh [OUT_DIR]         PYTHON=python3 by default
+#   bench/gpu.sh [OUT_DIR]         PYTHON=python3 by default; REVISION names the revision where .git is not there
 set -uo pipefail
 cd "$(dirname "$0")/.."
 PYTHON=${PYTHON:-python3}
