@@ -69,10 +69,10 @@ SUITES: dict[str, Difficulty] = {
         bars=(2, 3), doubles=(1, 2), similarity=(0.6, 0.85), swap=0.6, fog=0.25, drift=0.5, dimming=0.2
     ),
     "distractor": Difficulty(
-        doubles=(2, 3), similarity=(0.7, 0.95), meetings=(2, 4), bars=(0, 1), dimming=0.6, drift=0.4
+        doubles=(1, 2), similarity=(0.5, 0.85), meetings=(2, 4), bars=(0, 1), dimming=0.5, drift=0.4
     ),
     "reappear": Difficulty(
-        absences=(1, 2), absence_frames=(10, 24), doubles=(1, 2), similarity=(0.6, 0.85), drift=0.9, camera=0.4
+        absences=(1, 2), absence_frames=(10, 24), doubles=(1, 2), similarity=(0.5, 0.8), drift=0.7, camera=0.4
     ),
     "crowd": Difficulty(
         size=(0.12, 0.2),

@@ -1,0 +1,167 @@
+"""What the memory tree buys over SAM 2 with the same weights, on synthetic clips held out from training.
+
+Every clip is tracked by SAM 2 (one pathway) and by trees; its record is written when it is done, so an interrupted
+run goes on where it stopped. The table gives J, F and J&F as DAVIS does (an absent object answered by nothing counts
+1), J&F after absences, switches to a look-alike, and an oracle that picks the best live pathway on every frame.
+"""
+
+from __future__ import annotations
+
+import argparse
+import hashlib
+import json
+import os
+from collections.abc import Iterator, Sequence
+from concurrent.futures import ProcessPoolExecutor, as_completed
+from dataclasses import asdict, replace
+from functools import lru_cache
+from multiprocessing import get_context
+from pathlib import Path
+from typing import Any
+
+import torch
+from tqdm import tqdm
+
+from sam2long.bench.synthetic_report import BASELINE, plot, summarise, table
+from sam2long.bench.synthetic_track import ClipSpec, Setting, track_clip
+from sam2long.cli.errors import UserError
+from sam2long.cli.model import ModelChoice, add_model_arguments, choose_model
+from sam2long.cli.outputs import replacing
+from sam2long.synthetic import SUITES
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument(
+        "-o", "--out", type=Path, required=True, help="folder for clips/, table.md, summary.json, gain.png"
+    )
+    parser.add_argument("--suites", default=",".join(SUITES), help="comma-separated (default: all)")
+    parser.add_argument("--clips", type=int, default=60, help="clips a suite (default 60)")
+    parser.add_argument("--first-seed", type=int, default=0)
+    parser.add_argument("--frames", type=int, default=60, help="frames a clip (default 60)")
+    parser.add_argument("--size", type=int, default=256, help="pixels a side (default 256)")
+    parser.add_argument("--split", default="test", choices=["test", "val"], help="val is for tuning, test for reports")
+    parser.add_argument("--pathways", default="1,2,3,4", help="contestants; 1 is SAM 2 (default 1,2,3,4)")
+    parser.add_argument("--workers", type=int, default=2, help="processes, one thread each (default 2)")
+    add_model_arguments(parser)
+
+
+def run(args: argparse.Namespace) -> int:
+    model = choose_model(args)
+    settings = _settings(args.pathways, model)
+    specs = _specs(args)
+    folder = args.out / "clips"
+    folder.mkdir(parents=True, exist_ok=True)
+    records = list(tqdm(_records(specs, settings, model, folder, args.workers), total=len(specs), desc="clips"))
+    summary = summarise(sorted(records, key=lambda record: (list(SUITES).index(record["suite"]), record["seed"])))
+    report = {
+        "config": model.config,
+        "checkpoint": str(model.checkpoint),
+        **asdict(replace(specs[0], suite="", seed=0)),
+    }
+    _write(args.out / "summary.json", json.dumps({**report, "suites": summary}, indent=1))
+    _write(args.out / "table.md", table(summary))
+    if len(settings) > 1:
+        plot(summary, args.out / "gain.png")
+    print(table(summary))
+    return 0
+
+
+def _settings(pathways: str, model: ModelChoice) -> list[Setting]:
+    try:
+        counts = sorted({int(count) for count in pathways.split(",")} | {1})
+        trees = [replace(model.memory_tree, num_pathways=count) for count in counts]
+    except ValueError as error:
+        raise UserError(f"--pathways {pathways}: {error}") from error
+    return [Setting(BASELINE if tree.num_pathways == 1 else f"P={tree.num_pathways}", tree) for tree in trees]
+
+
+def _specs(args: argparse.Namespace) -> list[ClipSpec]:
+    suites = args.suites.split(",")
+    unknown = sorted(set(suites) - set(SUITES))
+    if unknown:
+        raise UserError(f"--suites: {', '.join(unknown)} unknown; choose from {', '.join(SUITES)}")
+    if args.clips < 1 or args.frames < 2 or args.workers < 1:
+        raise UserError("--clips and --workers must be at least 1, --frames at least 2")
+    seeds = range(args.first_seed, args.first_seed + args.clips)
+    return [ClipSpec(suite, seed, args.frames, args.size, args.split) for seed in seeds for suite in suites]
+
+
+def _records(
+    specs: Sequence[ClipSpec], settings: Sequence[Setting], model: ModelChoice, folder: Path, workers: int
+) -> Iterator[dict[str, Any]]:
+    """Finished records first, then the others as they come, each written to its file.
+
+    A record keeps the settings it has; only those it lacks are tracked.
+    """
+    known = {spec: _read(folder, spec, settings, model) for spec in specs}
+    lacking = {spec: [s for s in settings if s.name not in record["settings"]] for spec, record in known.items()}
+    for spec in specs:
+        if not lacking[spec]:
+            yield _wanted(known[spec], settings)
+    todo = [spec for spec in specs if lacking[spec]]
+    if not todo:
+        return
+    os.environ["TQDM_DISABLE"] = "1"  # for the workers: a bar per pass of each would bury the one that counts clips
+    with ProcessPoolExecutor(min(workers, len(todo)), mp_context=get_context("spawn")) as pool:
+        jobs = {pool.submit(_work, model, spec, lacking[spec]): spec for spec in todo}
+        for job in as_completed(jobs):
+            spec, measured = jobs[job], job.result()
+            trees = {setting.name: repr(setting.tree) for setting in lacking[spec]}
+            record = {**measured, "model": _fingerprint(model), "trees": {**known[spec].get("trees", {}), **trees}}
+            record["settings"] = {**known[spec]["settings"], **measured["settings"]}
+            _write(_path(folder, spec), json.dumps(record))
+            yield _wanted(record, settings)
+
+
+def _wanted(record: dict[str, Any], settings: Sequence[Setting]) -> dict[str, Any]:
+    return {**record, "settings": {setting.name: record["settings"][setting.name] for setting in settings}}
+
+
+def _path(folder: Path, spec: ClipSpec) -> Path:
+    return folder / f"{spec.suite}-{spec.seed:04d}.json"
+
+
+def _fingerprint(model: ModelChoice) -> str:
+    """Names the weights: a record of others is stale."""
+    return hashlib.sha256(model.checkpoint.read_bytes()).hexdigest()[:16]
+
+
+def _read(folder: Path, spec: ClipSpec, settings: Sequence[Setting], model: ModelChoice) -> dict[str, Any]:
+    """The clip's record as far as it is still true: same clip, same weights, same settings under each name."""
+    path = _path(folder, spec)
+    record: dict[str, Any] = json.loads(path.read_text(encoding="utf-8")) if path.exists() else {}
+    same_clip = all(record.get(name) == value for name, value in asdict(spec).items())
+    if not same_clip or record.get("model") != _fingerprint(model):
+        return {"settings": {}}
+    trees = {setting.name: repr(setting.tree) for setting in settings}
+    current = {
+        name: scores
+        for name, scores in record["settings"].items()
+        if record["trees"][name] == trees.get(name, record["trees"][name])
+    }
+    return {**record, "settings": current}
+
+
+@lru_cache(maxsize=1)
+def _predictor(model: ModelChoice) -> Any:
+    torch.set_num_threads(1)
+    return model.build()
+
+
+def _work(model: ModelChoice, spec: ClipSpec, settings: Sequence[Setting]) -> dict[str, Any]:
+    return track_clip(_predictor(model), spec, settings)
+
+
+def _write(path: Path, text: str) -> None:
+    with replacing(path) as part:
+        part.write_text(text, encoding="utf-8")
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    parser = argparse.ArgumentParser(description=__doc__)
+    add_arguments(parser)
+    return run(parser.parse_args(argv))
+
+
+if __name__ == "__main__":
+    raise SystemExit(main())

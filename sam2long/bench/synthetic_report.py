@@ -1,0 +1,141 @@
+"""From clip records to figures: means, bootstrap intervals, paired differences, a table and a plot."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+Record = dict[str, Any]
+Array = NDArray[np.float64]
+BASELINE = "SAM 2"
+_RESAMPLES = 10_000
+_MEASURES = ("J&F", "J", "F", "reappear", "switches", "oracle")
+
+
+def clip_figures(record: Record, setting: str) -> dict[str, float]:
+    """One clip's figures for one setting, in percent (switches: a count).
+
+    `reappear` is J&F over the frames on which the object is back after an absence; `switches` counts how often the
+    answer goes over to a look-alike; what a clip cannot tell is NaN.
+    """
+    scores = record["settings"][setting]
+    j, f = np.asarray(scores["j"]), np.asarray(scores["f"])
+    both = (j + f) / 2
+    back = _back_after_absence(np.asarray(record["present"]))[1:]
+    on_double = (np.asarray(scores["double"]) > 0.5) & (j < 0.1)
+    switches = int(on_double[0]) + np.count_nonzero(on_double[1:] & ~on_double[:-1])
+    return {
+        "J&F": 100 * float(both.mean()),
+        "J": 100 * float(j.mean()),
+        "F": 100 * float(f.mean()),
+        "reappear": 100 * float(both[back].mean()) if back.any() else float("nan"),
+        "switches": float(switches),
+        "oracle": 100 * float(np.mean(scores["oracle"])) if scores.get("oracle") else float("nan"),
+    }
+
+
+def _back_after_absence(present: NDArray[np.bool_], least: int = 2) -> NDArray[np.bool_]:
+    """(T,): frames on which the object shows, and before which it was away for `least` frames or more in a row."""
+    back, away, was_away = np.zeros(len(present), bool), 0, False
+    for t, here in enumerate(present):
+        away = 0 if here else away + 1
+        was_away = was_away or away >= least
+        back[t] = here and was_away
+    return back
+
+
+def interval(values: Array, seed: int = 0) -> tuple[float, float, float]:
+    """Mean and 95 % bootstrap interval over clips, NaNs left out: (mean, low, high)."""
+    values = values[~np.isnan(values)]
+    if not len(values):
+        return (float("nan"),) * 3
+    picks = np.random.default_rng(seed).integers(0, len(values), (_RESAMPLES, len(values)))
+    low, high = np.percentile(values[picks].mean(1), [2.5, 97.5])
+    return float(values.mean()), float(low), float(high)
+
+
+def summarise(records: Sequence[Record]) -> dict[str, Any]:
+    """Per suite and setting: `measure: {mean, low, high}`, and `gain`: the paired difference in J&F to SAM 2."""
+    summary: dict[str, Any] = {}
+    for suite in dict.fromkeys(record["suite"] for record in records):
+        clips = [record for record in records if record["suite"] == suite]
+        rows: dict[str, Any] = {}
+        base: dict[str, Array] = {}
+        for setting in clips[0]["settings"]:
+            per_clip = [clip_figures(clip, setting) for clip in clips]
+            columns = {name: np.array([figures[name] for figures in per_clip]) for name in _MEASURES}
+            rows[setting] = {name: _named(interval(values)) for name, values in columns.items()}
+            if setting == BASELINE:
+                base = columns
+            elif base:
+                for name, gain in (("J&F", "gain"), ("reappear", "reappear gain"), ("switches", "switches gain")):
+                    rows[setting][gain] = _named(interval(columns[name] - base[name]))
+        absent = float(np.mean([np.mean(~np.asarray(clip["present"])) for clip in clips]))
+        summary[suite] = {"clips": len(clips), "absent": absent, "settings": rows}
+    return summary
+
+
+def _named(values: tuple[float, float, float]) -> dict[str, float]:
+    return dict(zip(("mean", "low", "high"), (round(value, 3) for value in values), strict=True))
+
+
+def table(summary: dict[str, Any]) -> str:
+    """The summary as Markdown."""
+    lines = [
+        "| suite | setting | J&F | J | F | gain in J&F [95 %] | after absence | its gain [95 %] | switches | oracle |",
+        "|---|---|---|---|---|---|---|---|---|---|",
+    ]
+    for suite, figures in summary.items():
+        for setting, row in figures["settings"].items():
+            cells = [f"{suite} ({figures['clips']})", setting]
+            cells += [_cell(row, name) for name in ("J&F", "J", "F")]
+            cells += [_gain(row, "gain"), _cell(row, "reappear"), _gain(row, "reappear gain")]
+            cells += [_cell(row, "switches", 2), _cell(row, "oracle")]
+            lines.append(f"| {' | '.join(cells)} |")
+    return "\n".join(lines) + "\n"
+
+
+def _cell(row: dict[str, Any], name: str, digits: int = 1) -> str:
+    mean = row[name]["mean"]
+    return "" if np.isnan(mean) else f"{mean:.{digits}f}"
+
+
+def _gain(row: dict[str, Any], name: str) -> str:
+    if name not in row or np.isnan(row[name]["mean"]):
+        return ""
+    gain = row[name]
+    return f"{gain['mean']:+.1f} [{gain['low']:+.1f}, {gain['high']:+.1f}]"
+
+
+def plot(summary: dict[str, Any], path: Path) -> None:
+    """Gains over SAM 2 with their intervals, one group of bars a suite.
+
+    Raises:
+        ValueError: matplotlib is not installed.
+    """
+    try:
+        from matplotlib.backends.backend_agg import FigureCanvasAgg
+        from matplotlib.figure import Figure
+    except ImportError as error:
+        raise ValueError("the plot needs matplotlib: pip install 'sam2long[viz]'") from error
+    figure = Figure(figsize=(9, 4), layout="constrained")
+    FigureCanvasAgg(figure)
+    axis = figure.subplots()
+    suites = list(summary)
+    contestants = [name for name in summary[suites[0]]["settings"] if name != BASELINE]
+    width = 0.8 / max(len(contestants), 1)
+    for k, name in enumerate(contestants):
+        gains = [summary[suite]["settings"][name]["gain"] for suite in suites]
+        mean = np.array([gain["mean"] for gain in gains])
+        spread = np.abs(np.array([[gain["low"], gain["high"]] for gain in gains]).T - mean)
+        where = np.arange(len(suites)) + (k - (len(contestants) - 1) / 2) * width
+        axis.bar(where, mean, width * 0.9, yerr=spread, capsize=3, label=name)
+    axis.set_xticks(np.arange(len(suites)), suites)
+    axis.axhline(0, color="black", lw=0.8)
+    axis.set_ylabel("gain in J&F over SAM 2 (points, 95 %)")
+    axis.legend()
+    figure.savefig(path, dpi=120)
