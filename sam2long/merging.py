@@ -6,6 +6,9 @@ until the scores prune it. With `merge_iou` set, hypotheses that have agreed lon
 
 from __future__ import annotations
 
+import math
+from typing import Any
+
 import torch
 from torch import Tensor
 
@@ -30,6 +33,17 @@ class Agreement:
         self._frames: dict[tuple[int, int], int] = {}  # by positions in `_tips`
         self._tips: list[Node] = []
         self._ious: Tensor | None = None
+
+    def unfinished(self, tree: MemoryTree[FrameMemory, Hypothesis]) -> dict[str, Any]:
+        """What `take_up` needs to go on in another process."""
+        tips = [tip if tip in tree.slots else None for tip in self._tips]
+        return {"tips": tips, "frames": self._frames, "ious": self._ious}
+
+    def take_up(self, unfinished: dict[str, Any]) -> None:
+        """Go on where another agreement was `unfinished`."""
+        # A tip that no slot points to any more only keeps its place.
+        self._tips = [MemoryNode(-1, -math.inf) if tip is None else tip for tip in unfinished["tips"]]
+        self._frames, self._ious = unfinished["frames"], unfinished["ious"]
 
     def compare(self, tree: MemoryTree[FrameMemory, Hypothesis], parents: dict[Node, Node]) -> None:
         """Look at the masks of the newest frame; `parents` are the tips' nodes on the frame before."""
@@ -58,8 +72,10 @@ class Agreement:
             self._frames[i, j] = frames + 1 if ious[i][j] >= self._merge_iou else 0
         stands_for: dict[Node, Node] = {}
         for j, tip in enumerate(self._tips):  # slot order is score order: the better of two survives
-            twins = (i for i in range(j) if self._frames[i, j] >= self._merge_frames)
-            stands_for[tip] = next((stands_for[self._tips[i]] for i in twins), tip)
+            if tip not in tree.slots:  # dropped since, where a frame was decided before its time
+                continue
+            twins = (earlier for i, earlier in enumerate(self._tips[:j]) if self._frames[i, j] >= self._merge_frames)
+            stands_for[tip] = next((stands_for[twin] for twin in twins if twin in stands_for), tip)
         if any(tip is not survivor for tip, survivor in stands_for.items()):
             tree.merge(stands_for)
 

@@ -291,7 +291,7 @@ class SAM2LongVideoPredictor(SAM2VideoPredictor):
                 if open_pass is None:
                     order = processing_order(inference_state, frame[0], count, reverse)
                     open_pass = OpenPass(order, reverse, frame[1], len(frame[1]))
-                    session.open_pass = open_pass
+                session.open_pass = open_pass
                 open_pass.remaining = open_pass.remaining[1:]
                 yield frame
         finally:

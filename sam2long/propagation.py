@@ -137,7 +137,15 @@ class Propagation:
         """All that distinguishes this pass from one just begun (for `saving`); nothing is copied or settled."""
         # The pending frames come first: whoever walks this meets a node's parent before the node.
         trees = {key: {"pending": tree.pending, "slots": tree.slots} for key, tree in self._trees.items()}
-        return {"waiting": self._waiting, "answers": self._answers, "trees": trees}
+        agreements = {key: agreement.unfinished(self._trees[key]) for key, agreement in self._agreements.items()}
+        current = {key: self._state["output_dict_per_obj"][idx] for key, idx in self._state["obj_id_to_idx"].items()}
+        return {
+            "trees": trees,
+            "agreements": agreements,
+            "waiting": self._waiting,
+            "answers": self._answers,
+            "removed": [key for key, outputs in self._began_with.items() if outputs is not current.get(key)],
+        }
 
     def take_up(self, unfinished: dict[str, Any]) -> None:
         """Go on where another pass was `unfinished`."""
@@ -145,6 +153,11 @@ class Propagation:
         self._answers.update(unfinished["answers"])
         for obj_id, tree in unfinished["trees"].items():
             self._trees[obj_id] = MemoryTree(tree["slots"], deque(tree["pending"]))
+        for obj_id, agreement in unfinished["agreements"].items():
+            self._agreements[obj_id] = Agreement(self._session.config)
+            self._agreements[obj_id].take_up(agreement)
+        for obj_id in unfinished["removed"]:
+            self._began_with.pop(obj_id, None)
 
     def pending(self, obj_id: Any) -> dict[int, Pending]:
         """The object's undecided frames."""

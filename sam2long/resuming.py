@@ -37,6 +37,7 @@ def _resumed(predictor: Any, state: dict[str, Any], open_pass: OpenPass) -> Fram
         for frame_idx in tqdm(open_pass.remaining, desc="propagate in video"):
             objects = range(open_pass.num_objects)
             masks = [_track_as_sam2(predictor, state, obj_idx, frame_idx, open_pass.reverse) for obj_idx in objects]
+            session.open_pass = open_pass
             open_pass.remaining = open_pass.remaining[1:]
             _, video_res_masks = predictor._get_orig_video_res_output(state, torch.cat(masks, dim=0))
             yield frame_idx, open_pass.obj_ids, video_res_masks

@@ -141,7 +141,7 @@ def _fill(predictor: Any, state: dict[str, Any], saved: dict[str, Any], tensors:
             open_pass.obj_ids = state["obj_ids"]
     if (unfinished := decoder.decode(saved["unfinished"])) is not None:
         propagation = predictor._start_propagation(state, open_pass.reverse, open_pass.remaining)
-        propagation.obj_ids = open_pass.obj_ids
+        propagation.obj_ids = list(open_pass.obj_ids)
         propagation.take_up(unfinished)
 
 
