@@ -43,8 +43,8 @@ class SAM2LongVideoPredictor(SAM2VideoPredictor):
             a path to a YAML, or None for the paper's. `init_state(memory_tree=...)` overrides it per video.
         max_pending_frames: a frame that waits longer for its decision is decided for the best pathway so far;
             None (default) waits as long as it takes, 0 answers at once.
-        encode_ahead: how many frames the image encoder runs ahead of the tracking, in one batch; None takes 1 on a
-            GPU, where it hides the host's work, and 0 on a CPU.
+        encode_ahead: how many frames the image encoder runs ahead of the tracking, in one batch, on a GPU on a
+            stream of its own. 0 (default) keeps SAM 2's order; it pays to try 1 where the GPU, not the host, is busy.
         select: which candidates live on, see `sam2long.selection.select_candidates`.
         choose_memory: which frames a pathway remembers, see `sam2long.selection.choose_memory`.
         **kwargs: the arguments of `SAM2VideoPredictor`.
@@ -61,7 +61,7 @@ class SAM2LongVideoPredictor(SAM2VideoPredictor):
         *args: Any,
         memory_tree: MemoryTreeLike = None,
         max_pending_frames: int | None = None,
-        encode_ahead: int | None = None,
+        encode_ahead: int = 0,
         select: SelectFunction = select_candidates,
         choose_memory: ChooseMemoryFunction[FrameMemory] = choose_memory,
         **kwargs: Any,
@@ -73,24 +73,17 @@ class SAM2LongVideoPredictor(SAM2VideoPredictor):
         self,
         memory_tree: MemoryTreeLike,
         max_pending_frames: int | None,
-        encode_ahead: int | None = None,
+        encode_ahead: int = 0,
         select: SelectFunction = select_candidates,
         choose_memory: ChooseMemoryFunction[FrameMemory] = choose_memory,
     ) -> None:
         self.memory_tree = load_memory_tree(memory_tree)
         self.max_pending_frames = checked_count("max_pending_frames", max_pending_frames)
-        self._encode_ahead = checked_count("encode_ahead", encode_ahead)
+        self.encode_ahead = checked_count("encode_ahead", encode_ahead) or 0
         self.select = select
         self.choose_memory = choose_memory
         if self.memory_tree.num_pathways > 1:
             self._check_model_suits_tree()
-
-    @property
-    def encode_ahead(self) -> int:
-        """How many frames the image encoder runs ahead."""
-        if self._encode_ahead is not None:
-            return self._encode_ahead
-        return 1 if self.device.type == "cuda" else 0
 
     def _check_model_suits_tree(self) -> None:
         """The options of SAM 2 that leave a tree nothing to choose from are refused."""
@@ -105,6 +98,17 @@ class SAM2LongVideoPredictor(SAM2VideoPredictor):
             raise ValueError(
                 f"memory_temporal_stride_for_eval={self.memory_temporal_stride_for_eval} has no meaning with a "
                 "memory tree, which chooses its memories by their scores: set it to 1 (or num_pathways=1)"
+            )
+        # With these SAM 2 itself fails, or computes NaN, once a video is under way.
+        if self.max_cond_frames_in_attn in (0, 1):
+            raise ValueError(
+                f"max_cond_frames_in_attn={self.max_cond_frames_in_attn} cannot be met: SAM 2 attends to the closest "
+                "conditioning frames on both sides; set it to 2 or more, or to -1 for all of them"
+            )
+        if self.use_obj_ptrs_in_encoder and self.max_obj_ptrs_in_encoder < 2:
+            raise ValueError(
+                f"max_obj_ptrs_in_encoder={self.max_obj_ptrs_in_encoder} leaves no past to point to: set it to 2 or "
+                "more, or use_obj_ptrs_in_encoder=false"
             )
 
     @classmethod
@@ -373,9 +377,16 @@ class SAM2LongVideoPredictor(SAM2VideoPredictor):
         With `num_pathways=1` nothing is added: that is sam2's result on this machine, bit for bit.
         """
         step = super()._run_single_frame_inference
+        self._restore_around(inference_state, output_dict, frame_idx)
         if self._config(inference_state).num_pathways == 1:
             return step(inference_state, output_dict, frame_idx, *args, **kwargs)
-        self._restore_around(inference_state, output_dict, frame_idx)
+        # In float32 SAM 2 fails where all it attends to is bfloat16: before an object's first prompt there is no
+        # pointer. One float32 memory makes all of them so, as a pointer would.
+        conditioning = {
+            t: {**output, "maskmem_features": output["maskmem_features"].float()}
+            for t, output in output_dict["cond_frame_outputs"].items()
+        }
+        output_dict = {**output_dict, "cond_frame_outputs": conditioning}
         if has_sam2_kernel() or self.fill_hole_area <= 0:
             return step(inference_state, output_dict, frame_idx, *args, **kwargs)
         with warnings.catch_warnings():
@@ -391,7 +402,7 @@ class SAM2LongVideoPredictor(SAM2VideoPredictor):
         obj_idx = next(obj_idx for obj_idx, outputs in objects if outputs is output_dict)
         reach = self.memory_temporal_stride_for_eval * self.num_maskmem
         for t in range(frame_idx - reach, frame_idx + reach + 1):
-            if t in output_dict["non_cond_frame_outputs"]:
+            if isinstance(output_dict["non_cond_frame_outputs"].get(t), TrackedFrame):
                 self.restore_features(inference_state, inference_state["obj_idx_to_id"][obj_idx], t)
 
     def restore_features(self, inference_state: dict[str, Any], obj_id: Any, frame_idx: int) -> Tensor:

@@ -29,7 +29,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--frames", type=int, default=10, help="length of the clip")
     parser.add_argument("--rounds", type=int, default=3, help="how often each contestant runs")
     parser.add_argument("--compiled", action="store_true", help="compile all components (vos_optimized)")
-    parser.add_argument("--encode-ahead", type=int, help="frames to encode ahead (default: the library's)")
+    parser.add_argument("--encode-ahead", type=int, default=0, help="frames to encode ahead (default: 0)")
     parser.add_argument("-o", "--out", type=Path, help="write the figures as JSON, and the table beside it as .md")
 
 

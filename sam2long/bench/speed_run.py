@@ -84,7 +84,7 @@ class Race:
         *,
         num_frames: int,
         compiled: bool = False,
-        encode_ahead: int | None = None,
+        encode_ahead: int = 0,
     ) -> None:
         self.device = device
         self._num_frames = num_frames
@@ -99,7 +99,7 @@ class Race:
         with torch.no_grad():
             (head.layers[-1] if hasattr(head, "layers") else head).bias.fill_(_VISIBLE_BIAS)
         self._ours = SAM2LongVideoPredictor.from_sam2(self._sam2)
-        self._ours._encode_ahead = encode_ahead
+        self._ours.encode_ahead = encode_ahead
         self._frames = _clip(num_frames, self._sam2.image_size)
 
     @property
@@ -167,7 +167,7 @@ class Race:
         """Milliseconds per frame in each stage, from a pass of its own in which every stage is waited for."""
         clock = StageClock(self._wait)
         modules = {stage: [getattr(self._sam2, name) for name in names] for stage, names in STAGES.items()}
-        encode_ahead, self._ours._encode_ahead = self._ours._encode_ahead, 0
+        encode_ahead, self._ours.encode_ahead = self._ours.encode_ahead, 0
         try:
             with self._precision():
                 predictor, state = self._prompted(contestant, num_objects)
@@ -179,7 +179,7 @@ class Race:
                     self._wait()
                     total = time.perf_counter() - start
         finally:
-            self._ours._encode_ahead = encode_ahead
+            self._ours.encode_ahead = encode_ahead
         per_frame = {stage: 1000 * clock.seconds.get(stage, 0.0) / self._num_frames for stage in STAGES}
         return {**per_frame, "rest": 1000 * total / self._num_frames - sum(per_frame.values())}
 
