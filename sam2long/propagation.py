@@ -52,7 +52,8 @@ class Propagation:
         session: the video's settings.
         reverse: whether time runs backwards.
         order: the frames to come, in order, if they are known.
-        after: a settled pass that this one continues; its pathways' memories are taken over as they are.
+        after: a settled pass that this one continues; what its pathways remember of frames that are no longer in
+            the state is taken over.
     """
 
     def __init__(
@@ -87,9 +88,8 @@ class Propagation:
         self._model = HypothesisModel(predictor, bank)
         self._features = ImageFeatures(predictor, inference_state, order, predictor.encode_ahead)
         session.recent.keep_only(self.obj_ids)
-        for obj_id in self.obj_ids:
-            if after is not None and obj_id in after._trees:
-                self._graft(obj_id, after._trees[obj_id].slots[0])
+        trees = after._trees if after else {}
+        self._before = {obj_id: tree.slots[0].remembered for obj_id, tree in trees.items()}
 
     # -- one frame ---------------------------------------------------------------------------------------------
 
@@ -228,16 +228,11 @@ class Propagation:
     def _plant(self, obj_id: Any, frame_idx: int) -> None:
         """A tree that grows from the committed past."""
         memories = self._state_memories(obj_id)
-        remembered, score = memories.recall(frame_idx, self._remember)
+        remembered, score = memories.recall(frame_idx, self._remember, self._before.pop(obj_id, ()))
         for memory in remembered:
-            memory.features = self._predictor.restore_features(self._state, obj_id, memory.frame_idx)
+            if memory.frame_idx in self._outputs(obj_id)["non_cond_frame_outputs"]:
+                memory.features = self._predictor.restore_features(self._state, obj_id, memory.frame_idx)
         root: Node = MemoryNode(frame_idx, score, remembered=remembered)
-        self._trees[obj_id] = MemoryTree.plant(root, self._session.config.num_pathways)
-
-    def _graft(self, obj_id: Any, tip: Node) -> None:
-        """A tree that grows from where another pass stopped, less the frames that were corrected since."""
-        remembered = self._still_tracked(obj_id, tip.remembered)
-        root: Node = MemoryNode(tip.frame_idx, tip.score, remembered=remembered)
         self._trees[obj_id] = MemoryTree.plant(root, self._session.config.num_pathways)
 
     def _state_memories(self, obj_id: Any) -> StateMemories:

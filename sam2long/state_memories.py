@@ -62,8 +62,15 @@ class StateMemories:
             self._conditioning[frame_idx] = memory_of(frame_idx, output)
         return self._conditioning[frame_idx]
 
-    def recall(self, frame_idx: int, remember: Remember) -> tuple[tuple[FrameMemory, ...], float]:
+    def recall(
+        self, frame_idx: int, remember: Remember, before: tuple[FrameMemory, ...] = ()
+    ) -> tuple[tuple[FrameMemory, ...], float]:
         """What a pathway would remember before `frame_idx` had it tracked the committed past itself.
+
+        Args:
+            frame_idx: the frame to be tracked.
+            remember: which frames a pathway remembers.
+            before: what is remembered of a past that the state does not hold any more (a stream's).
 
         Returns:
             The remembered frames, oldest first (features may be missing), and the cumulative score there.
@@ -77,7 +84,7 @@ class StateMemories:
                 history.append(t)
             gap = 0 if t in tracked or t in conditioning else gap + 1
             t += step
-        remembered: tuple[FrameMemory, ...] = ()
+        remembered = tuple(memory for memory in before if history and memory.frame_idx < history[-1])
         for t in reversed(history):
             remembered = remember(remembered, memory_of(t, tracked[t]))
         scores: FrameScores | None = tracked[history[0]].get(SCORES_KEY) if history else None

@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from sam2long.frames import ModelFrames, open_frames
-from sam2long.trunk import RecentFrames
+from sam2long.trunk import NUM_RECENT, RecentFrames
 
 # Frames of a stream that can still be prompted; older ones are gone.
 NUM_HELD_FRAMES = 16
@@ -73,18 +73,22 @@ Decided = list[tuple[int, list[Any], Tensor]]
 
 def init_stream(predictor: Any, first_frame: NDArray[np.uint8] | Tensor, **settings: Any) -> dict[str, Any]:
     """See `SAM2LongVideoPredictor.init_stream`."""
+    config, _ = predictor._check_settings(settings.get("memory_tree"), settings.get("max_pending_frames"))
+    if config.num_pathways == 1:
+        raise ValueError("num_pathways=1 is SAM 2 itself, which tracks no streams; use 2 or more")
     frames = StreamFrames(predictor.image_size, predictor.device)
     frames.append(first_frame)
     state: dict[str, Any] = predictor._new_state(frames, **settings)
     # The end of a stream is not known: it counts as a video that is at least as long as SAM 2's pointer window.
     state["num_frames"] = predictor.max_obj_ptrs_in_encoder
-    predictor._session(state).recent = RecentFrames(forget=True)
+    predictor._session(state).recent = RecentFrames(compact=False)
     return state
 
 
 def track_frame(predictor: Any, state: dict[str, Any], frame: NDArray[np.uint8] | Tensor) -> Decided:
     """See `SAM2LongVideoPredictor.track_frame`."""
     frames = _frames_of(state)
+    _forget(state)
     decided = _consolidate_prompts(predictor, state)
     propagation = predictor._session(state).propagation
     frame_idx = frames.append(frame)
@@ -109,6 +113,15 @@ def _frames_of(state: dict[str, Any]) -> StreamFrames:
     if not isinstance(frames, StreamFrames):
         raise ValueError("this inference state is of a video; a stream's comes from init_stream")
     return frames
+
+
+def _forget(state: dict[str, Any]) -> None:
+    """Drop all but the newest tracked frames: no prompt comes back to the others, and a stream has no end."""
+    for obj_idx, outputs in state["output_dict_per_obj"].items():
+        tracked = outputs["non_cond_frame_outputs"]  # in the order of tracking
+        for frame_idx in list(tracked)[:-NUM_RECENT]:
+            del tracked[frame_idx]
+            state["frames_tracked_per_obj"][obj_idx].pop(frame_idx, None)
 
 
 def _consolidate_prompts(predictor: Any, state: dict[str, Any]) -> Decided:

@@ -23,7 +23,8 @@ from sam2long.scores import FrameScores
 
 # Where a committed frame's entry in SAM 2's state carries its `FrameScores`.
 SCORES_KEY = "scores"
-# How many committed frames per object keep everything, as SAM 2 would: twice what its memory reaches.
+# How many committed frames per object keep everything, as SAM 2 would: twice what its memory reaches. A stream
+# keeps no others.
 NUM_RECENT = 32
 
 _NUM_LEVELS = 16
@@ -44,7 +45,15 @@ def quantise(mask_logits: Tensor) -> Tensor:
 
 @dataclass(slots=True, frozen=True)
 class PackedMask:
-    """Quantised mask logits, compressed: 4 bits a pixel, or 1 bit where those would take too much room."""
+    """Quantised mask logits, compressed: 4 bits a pixel, or 1 bit where those would take too much room.
+
+    A mask that is noise does not fit even so; of that, every second pixel of every second row is kept.
+
+    Attributes:
+        data: the bytes.
+        bits: per 2x2 pixels: 16, 4 or 1.
+        shape: of the mask, [..., h, w].
+    """
 
     data: bytes
     bits: int
@@ -56,26 +65,34 @@ class PackedMask:
         flat = np.pad(flat, (0, flat.size % 2))
         data = zlib.compress((flat[::2] << 4 | flat[1::2]).tobytes(), 1)
         if len(data) <= _MAX_PACKED_BYTES:
+            return cls(data, 16, levels.shape)
+        foreground = levels >= _NUM_LEVELS // 2
+        data = zlib.compress(np.packbits(foreground).tobytes(), 9)
+        if len(data) <= _MAX_PACKED_BYTES:
             return cls(data, 4, levels.shape)
-        return cls(zlib.compress(np.packbits(levels >= _NUM_LEVELS // 2).tobytes(), 9), 1, levels.shape)
+        return cls(zlib.compress(np.packbits(foreground[..., ::2, ::2]).tobytes(), 9), 1, levels.shape)
 
     def unpack(self) -> Tensor:
         """Mask logits, float32, of the packed shape, on the host; their signs are those packed."""
         size = int(np.prod(self.shape))
         data = np.frombuffer(zlib.decompress(self.data), dtype=np.uint8)
-        if self.bits == 1:
-            levels = np.unpackbits(data)[:size] * np.uint8(_NUM_LEVELS - 1)
-        else:
+        if self.bits == 16:
             levels = np.stack([data >> 4, data & 15], axis=1).reshape(-1)[:size]  # (bytes, 2) -> (pixels,)
-        return torch.from_numpy(_LEVEL_LOGITS[levels].reshape(self.shape))
+            return torch.from_numpy(_LEVEL_LOGITS[levels].reshape(self.shape))
+        *batch, height, width = self.shape
+        step = 2 if self.bits == 1 else 1
+        kept = (*batch, -(-height // step), -(-width // step))
+        foreground = np.unpackbits(data, count=int(np.prod(kept))).reshape(kept)
+        foreground = foreground.repeat(step, axis=-2).repeat(step, axis=-1)[..., :height, :width]
+        return torch.from_numpy(_LEVEL_LOGITS[foreground * np.uint8(_NUM_LEVELS - 1)])
 
 
 class TrackedFrame(dict[str, Any]):
     """A frame's entry in `non_cond_frame_outputs`: SAM 2's keys, plus `SCORES_KEY`.
 
     While the frame is recent all values are SAM 2's tensors. `compact` packs it; then `pred_masks`, `obj_ptr`
-    and `object_score_logits` are unpacked whenever they are read (signs exact, logits to about 1/16 of
-    probability), and `maskmem_features` is None until the predictor computes it again.
+    and `object_score_logits` are unpacked whenever they are read (signs exact unless the mask is noise, logits to
+    about 1/16 of probability), and `maskmem_features` is None until the predictor computes it again.
     """
 
     def __init__(
@@ -108,13 +125,9 @@ class TrackedFrame(dict[str, Any]):
         if self._levels is not None:
             self["pred_masks"] = PackedMask.pack(self._levels.numpy())
             self["obj_ptr"] = self["object_score_logits"] = None
+            # off the pinned memory that a GPU copied to, which is slow to allocate
+            self._host_ptr = self._host_ptr.clone()
             self._levels = None
-
-    def forget(self) -> None:
-        """Keep nothing but the scores."""
-        self.compact()
-        self["pred_masks"] = self["maskmem_pos_enc"] = None
-        self._host_ptr = torch.empty(0)
 
     def packed(self) -> tuple[PackedMask, Tensor] | None:
         """The packed mask and the object pointer [1, C] on the host; None while the frame is whole."""
@@ -169,12 +182,12 @@ class RecentFrames:
 
     Args:
         num_recent: how many frames stay whole.
-        forget: keep only the scores of older frames (of a stream, where nothing can come back to them).
+        compact: whether older frames are packed; in a stream they are dropped, so packing would be in vain.
     """
 
-    def __init__(self, num_recent: int = NUM_RECENT, forget: bool = False) -> None:
+    def __init__(self, num_recent: int = NUM_RECENT, compact: bool = True) -> None:
         self._num_recent = num_recent
-        self._forget = forget
+        self._compact = compact
         self._frames: dict[Any, deque[TrackedFrame]] = {}
 
     def add(self, obj_id: Any, frame: TrackedFrame) -> None:
@@ -183,9 +196,7 @@ class RecentFrames:
         frames.append(frame)
         if len(frames) > self._num_recent:
             oldest = frames.popleft()
-            if self._forget:
-                oldest.forget()
-            else:
+            if self._compact:
                 oldest.compact()
 
     def by_object(self) -> dict[Any, list[TrackedFrame]]:
