@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Iterable, Sequence
+from dataclasses import asdict
 from os import PathLike
 from pathlib import Path
 from typing import Any
@@ -75,9 +76,9 @@ def build_sam2long_video_predictor(
         overrides += _POSTPROCESSING
     cfg = _compose(find_config(config_file), overrides)
     OmegaConf.resolve(cfg)
-    model = instantiate(cfg.model, _recursive_=True)
-    if memory_tree is not None:
-        model.memory_tree = tree_config
+    # As plain values: Hydra would turn the object into a config of its own.
+    tree = {"memory_tree": asdict(tree_config)} if memory_tree is not None else {}
+    model = instantiate(cfg.model, _recursive_=True, **tree)
     if ckpt_path is not None:
         load_checkpoint(model, ckpt_path)
     model = model.to(device or ("cuda" if torch.cuda.is_available() else "cpu"))

@@ -41,8 +41,11 @@ SelectFunction = Callable[[Sequence[Candidate], MemoryTreeConfig], Sequence[Cand
 
 
 def cumulative_score(parent_score: float, predicted_iou: float) -> float:
-    """Score of a candidate (paper, eq. 1), in double precision."""
-    return parent_score + math.log(predicted_iou + EPSILON)
+    """Score of a candidate (paper, eq. 1), in double precision.
+
+    An IoU head that does not end in a sigmoid (`iou_prediction_use_sigmoid=false`) may predict less than 0.
+    """
+    return parent_score + math.log(max(predicted_iou, 0.0) + EPSILON)
 
 
 def select_candidates(candidates: Sequence[Candidate], config: MemoryTreeConfig) -> list[Candidate]:
