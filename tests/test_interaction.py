@@ -158,6 +158,17 @@ def test_objects_do_not_touch_each_other(tree: MemoryTreeConfig, predictor: SAM2
     assert ((both[5][1, 0] > 0) == torch.from_numpy(clip[1][1, 5])).float().mean() > 0.98
 
 
+def test_a_click_before_an_objects_first_prompt(predictor: SAM2LongVideoPredictor, clip: Clip) -> None:
+    """sam2 fails there in float32: all it attends to is bfloat16."""
+    state = start(predictor, clip)
+    predictor.add_new_mask(state, 5, 2, clip[1][1, 5])
+    before = track(predictor, state)
+    _, _, masks = predictor.add_new_points_or_box(state, 0, 2, points=[disk_centre(clip, 1, 0)], labels=[1])
+    assert torch.isfinite(masks).all()
+    after = track(predictor, state, start_frame_idx=1)
+    assert {1, 2, 3, 4} <= changed(before, after)
+
+
 def test_an_object_added_while_a_pass_is_suspended(predictor: SAM2LongVideoPredictor, clip: Clip) -> None:
     state = start(predictor, clip)
     frames = predictor.propagate_in_video(state)
