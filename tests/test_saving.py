@@ -23,7 +23,7 @@ from safetensors.torch import save_file
 from sam2long import MemoryTreeConfig, SAM2LongVideoPredictor, saving
 
 NUM_FRAMES = 20
-NUM_RANDOM = int(os.environ.get("SAM2LONG_NUM_RANDOM", "2"))
+NUM_RANDOM = int(os.environ.get("SAM2LONG_NUM_RANDOM", "1"))
 SAM2 = MemoryTreeConfig(num_pathways=1)
 PAPER = MemoryTreeConfig()
 BRANCHY = MemoryTreeConfig(uncertainty_threshold=100)  # every frame is uncertain: the tree always branches
@@ -121,7 +121,7 @@ PASSES: dict[str, tuple[MemoryTreeConfig, dict[str, Any], dict[str, Any]]] = {
 }
 
 
-@pytest.mark.parametrize("stop_after", [1, 6, 11])
+@pytest.mark.parametrize("stop_after", [1, 8])
 @pytest.mark.parametrize("kind", PASSES)
 def test_a_pass_goes_on(kind: str, stop_after: int, predictor: SAM2LongVideoPredictor, disks: Clip, path: Path) -> None:
     config, settings, arguments = PASSES[kind]
