@@ -126,8 +126,10 @@ class Rollout:
         if masked.stop > masked.start:
             fine = [level[masked, 0] for level in features.fine]
             truth = batch.target[masked, 0, None].float()
-            *_, high_res, pointer, score = model._use_mask_as_output(features.pixels[masked, 0], fine, truth)
-            memories.append(self._write(features.pixels[masked, 0], high_res, score))
+            prompted = model._use_mask_as_output(features.pixels[masked, 0], fine, truth)
+            _, _, _, low_res, _, pointer, score = prompted
+            # The video predictor keeps the low-res mask and writes memory from that, so training does too.
+            memories.append(self._write(features.pixels[masked, 0], self._high_res(low_res), score))
             pointers.append(pointer.float())
         for group in (clicked, boxed):
             if group.stop > group.start:
@@ -191,10 +193,13 @@ class Rollout:
             repeat_image=False,
             high_res_features=fine,
         )
-        size = (model.image_size, model.image_size)
-        logits = F.interpolate(low_res.float(), size=size, mode="bilinear", align_corners=False)
+        logits = self._high_res(low_res)
         score = score.float().squeeze(1)
         return FrameOutput(logits, ious.float(), score, score.new_zeros(len(score), dtype=torch.long)), tokens
+
+    def _high_res(self, low_res: Tensor) -> Tensor:
+        size = (self.model.image_size, self.model.image_size)
+        return F.interpolate(low_res.float(), size=size, mode="bilinear", align_corners=False)
 
     def _remember(
         self, batch: ClipBatch, features: _Features, t: int, group: slice, output: FrameOutput, tokens: Tensor
@@ -229,4 +234,4 @@ class Rollout:
             object_score_logits=score,
             is_mask_from_pts=False,
         )
-        return memory.float()
+        return memory.bfloat16().float()  # as the predictor stores it

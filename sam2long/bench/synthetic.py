@@ -24,6 +24,7 @@ from tqdm import tqdm
 
 from sam2long.bench.synthetic_report import BASELINE, plot, summarise, table
 from sam2long.bench.synthetic_track import ClipSpec, Setting, track_clip
+from sam2long.build import build_sam2long_video_predictor
 from sam2long.cli.errors import UserError
 from sam2long.cli.model import ModelChoice, add_model_arguments, choose_model
 from sam2long.cli.outputs import replacing
@@ -145,7 +146,10 @@ def _read(folder: Path, spec: ClipSpec, settings: Sequence[Setting], model: Mode
 @lru_cache(maxsize=1)
 def _predictor(model: ModelChoice) -> Any:
     torch.set_num_threads(1)
-    return model.build()
+    # Bare masks: SAM 2 fills holes only where its CUDA extension was built, the tree everywhere.
+    return build_sam2long_video_predictor(
+        model.config, model.checkpoint, device=model.device, memory_tree=model.memory_tree, apply_postprocessing=False
+    )
 
 
 def _work(model: ModelChoice, spec: ClipSpec, settings: Sequence[Setting]) -> dict[str, Any]:
