@@ -56,16 +56,17 @@ def write_overlay(
     size = (source.height, source.width)
     with replacing(results.overlay) as part, mp4_writer(part, fps, size) as write:
         for t in progress(range(len(source))):
-            picture = source[t]
             id_map = results.read_mask(source.name(t))
-            if id_map is not None:
-                picture = overlay(picture, {int(k): id_map == k for k in np.unique(id_map) if k > 0})
-            for prompt in prompts:
-                if prompt.frame_idx == t:
-                    picture = draw_prompt(
-                        picture, obj_id=prompt.obj_id, points=prompt.points, labels=prompt.labels, box=prompt.box
-                    )
-            write(picture)
+            write(painted(source[t], id_map, [prompt for prompt in prompts if prompt.frame_idx == t]))
+
+
+def painted(picture: UInt8Array, id_map: UInt8Array | None, prompts: Sequence[Prompt]) -> UInt8Array:
+    """A frame with its masks (None: it was not tracked) and the prompts given on it."""
+    if id_map is not None:
+        picture = overlay(picture, {int(k): id_map == k for k in np.unique(id_map) if k > 0})
+    for prompt in prompts:
+        picture = draw_prompt(picture, obj_id=prompt.obj_id, points=prompt.points, labels=prompt.labels, box=prompt.box)
+    return picture
 
 
 @contextmanager

@@ -141,13 +141,19 @@ def _check_fits(prompt: Prompt, num_frames: int, height: int, width: int) -> Non
         raise UserError(f"the mask is {mask_width} x {mask_height} pixels, {size}")
 
 
-def add_to_predictor(predictor: Any, inference_state: Any, prompt: Prompt) -> None:
-    """Hand one prompt to a `SAM2LongVideoPredictor`."""
-    target = {"frame_idx": prompt.frame_idx, "obj_id": prompt.obj_id}
+def add_to_predictor(predictor: Any, inference_state: Any, prompt: Prompt, frame_idx: int | None = None) -> Any:
+    """Hand one prompt to a `SAM2LongVideoPredictor`.
+
+    Args:
+        frame_idx: of a stream that begins later than its video; None takes the prompt's.
+
+    Returns:
+        (frame_idx, obj_ids, video_res_masks) as SAM 2 gives them.
+    """
+    target = {"frame_idx": prompt.frame_idx if frame_idx is None else frame_idx, "obj_id": prompt.obj_id}
     if prompt.mask is not None:
-        predictor.add_new_mask(inference_state, mask=prompt.mask, **target)
-        return
+        return predictor.add_new_mask(inference_state, mask=prompt.mask, **target)
     clicks: dict[str, Any] = {}
     if prompt.points:
         clicks = {"points": [list(point) for point in prompt.points], "labels": list(prompt.labels)}
-    predictor.add_new_points_or_box(inference_state, box=prompt.box, **clicks, **target)
+    return predictor.add_new_points_or_box(inference_state, box=prompt.box, **clicks, **target)

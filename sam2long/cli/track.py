@@ -61,7 +61,11 @@ class TrackJob:
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
-    parser.add_argument("video", metavar="VIDEO", help="a folder of images or a video file")
+    parser.add_argument(
+        "video",
+        metavar="VIDEO",
+        help="a folder of images, a video file, - for standard input, a URL or a camera (/dev/video0)",
+    )
     parser.add_argument("-o", "--out", metavar="OUT", type=Path, required=True, help="folder for the results")
     parser.add_argument("--overwrite", action="store_true", help="replace the results of an earlier run in OUT")
     prompts = parser.add_argument_group("prompts", "coordinates are pixels of the video, from the top left")
@@ -134,18 +138,23 @@ def track(job: TrackJob) -> None:
         UserError: status 2 before any work is done, status 1 for a frame or a file that fails on the way.
         KeyboardInterrupt: after what was tracked is on disk.
     """
+    from sam2long.cli.track_stream import is_stream, track_stream
     from sam2long.frames import FrameError
 
     if job.overlay:
         from sam2long.cli.overlay_video import require_av
 
         require_av()
+    # SAM 2 itself and passes backward need the whole video: a pipe is then read to its end first.
+    if is_stream(job.video) and job.direction == "forward" and job.model.memory_tree.num_pathways > 1:
+        track_stream(job)
+        return
     with _open(job.video) as source:
         check_prompts(job.prompts, num_frames=len(source), height=source.height, width=source.width)
         if job.direction == "backward" and all(prompt.frame_idx == 0 for prompt in job.prompts):
             raise UserError("--direction backward: there is nothing before frame 0; show the object on a later frame")
         predictor = job.model.build()
-        job.results.begin(_description(job, source))
+        job.results.begin(description(job, len(source), source.height, source.width))
         try:
             _track_and_write(job, source, predictor)
         except (FrameError, OSError) as error:  # a damaged frame, a full disk
@@ -161,12 +170,13 @@ def _open(video: str) -> FrameSource:
         raise UserError(str(error)) from error
 
 
-def _description(job: TrackJob, source: FrameSource) -> dict[str, Any]:
+def description(job: TrackJob, num_frames: int | None, height: int, width: int) -> dict[str, Any]:
+    """What `run.json` says; the number of frames is None for a stream."""
     return {
         "video": job.video,
-        "num_frames": len(source),
-        "height": source.height,
-        "width": source.width,
+        "num_frames": num_frames,
+        "height": height,
+        "width": width,
         "config": job.model.config,
         "checkpoint": str(job.model.checkpoint),
         "memory_tree": asdict(job.model.memory_tree),
@@ -188,7 +198,7 @@ def _description(job: TrackJob, source: FrameSource) -> dict[str, Any]:
 def _track_and_write(job: TrackJob, source: FrameSource, predictor: Any) -> None:
     import torch
 
-    with torch.inference_mode(), _precision(predictor.device, job.fp32):
+    with torch.inference_mode(), precision(predictor.device, job.fp32):
         # Masks of past frames wait in host memory, so that a GPU's does not fill up over a long video.
         state = predictor.init_state(source, offload_state_to_cpu=True, max_pending_frames=job.max_pending)
         for prompt in job.prompts:
@@ -213,7 +223,8 @@ def _track_and_write(job: TrackJob, source: FrameSource, predictor: Any) -> None
         print(f"overlay  {job.results.overlay}")
 
 
-def _precision(device: Any, fp32: bool) -> AbstractContextManager[Any]:
+def precision(device: Any, fp32: bool) -> AbstractContextManager[Any]:
+    """bfloat16 on CUDA devices unless `fp32`."""
     import torch
 
     if device.type == "cuda" and not fp32:

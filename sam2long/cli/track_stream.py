@@ -1,0 +1,149 @@
+"""`sam2long track` on frames that arrive one by one: pipes, cameras, network streams. Nothing is stored on the way."""
+
+from __future__ import annotations
+
+import os
+import stat
+import sys
+from collections.abc import Generator, Iterator, Sequence
+from contextlib import ExitStack
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from sam2long.cli.errors import UserError
+from sam2long.cli.interrupt import until_interrupted
+from sam2long.cli.prompts import Prompt, add_to_predictor, check_prompts
+from sam2long.cli.track import TrackJob, description, id_map, precision
+
+if TYPE_CHECKING:
+    from sam2long.frames.source import Frame
+    from sam2long.scores import FrameScores
+
+Result = tuple[int, Sequence[int], Any]
+
+
+def is_stream(video: str) -> bool:
+    """Whether a video comes once, frame by frame: standard input, a pipe, a camera, a live URL."""
+    from sam2long.frames.streaming import is_live
+
+    if video == "-" or video.startswith("pipe:") or is_live(video):
+        return True
+    return os.path.exists(video) and stat.S_ISFIFO(os.stat(video).st_mode)
+
+
+def track_stream(job: TrackJob) -> None:
+    """Track forward from the earliest prompt to the stream's end or Ctrl-C; every mask is written when it is decided.
+
+    Raises:
+        UserError: status 2 before any work is done, status 1 for a frame or a file that fails on the way.
+        KeyboardInterrupt: after what was tracked is on disk.
+    """
+    from sam2long.frames import FrameError, stream_frames
+
+    try:
+        frames: Iterator[Frame] = stream_frames(job.video)
+    except (OSError, ValueError, ImportError) as error:
+        raise UserError(str(error)) from error
+    start = min(prompt.frame_idx for prompt in job.prompts)
+    try:
+        numbered = enumerate(frames)
+        first = next((frame for t, frame in numbered if t == start), None)
+        if first is None:
+            raise UserError(f"{job.video} ended before frame {start}, where the first prompt is")
+        height, width = first.shape[:2]
+        check_prompts(job.prompts, num_frames=sys.maxsize, height=height, width=width)
+        predictor = job.model.build()
+        job.results.begin(description(job, None, height, width))
+        _StreamRun(job, predictor, first, start).write(numbered)
+    except (FrameError, OSError) as error:
+        raise UserError(f"{error} (what was tracked before is in {job.results.path})", exit_status=1) from error
+
+
+class _StreamRun:
+    """One run over a stream; its frame 0 is frame `start` of the video."""
+
+    def __init__(self, job: TrackJob, predictor: Any, first: Frame, start: int) -> None:
+        self._job = job
+        self._predictor = predictor
+        self._first = first
+        self._start = start
+        self._pictures: dict[int, Frame] = {}  # of frames that wait for their masks, for the overlay
+        self._scores: dict[int, dict[int, FrameScores]] = {}
+
+    def write(self, numbered: Iterator[tuple[int, Frame]]) -> None:
+        """Write masks and overlay as they come, scores at the end."""
+        import torch
+
+        job, num_tracked = self._job, 0
+        with ExitStack() as stack:
+            stack.enter_context(torch.inference_mode())
+            stack.enter_context(precision(self._predictor.device, job.fp32))
+            paint = self._open_overlay(stack)
+            self._state = self._predictor.init_stream(self._first, max_pending_frames=job.max_pending)
+            try:
+                for t, obj_ids, mask_logits in until_interrupted(self._results(numbered)):
+                    ids = id_map(mask_logits, obj_ids)
+                    job.results.write_mask(f"{t:05d}", ids)
+                    self._note_scores(t)
+                    if paint:
+                        paint(self._painted(t, ids))
+                    num_tracked += 1
+            finally:
+                job.results.write_scores(self._scores, {t: f"{t:05d}" for of in self._scores.values() for t in of})
+                print(f"masks    {job.results.masks} ({num_tracked} frames)")
+                print(f"scores   {job.results.scores}")
+        if job.overlay:
+            print(f"overlay  {job.results.overlay}")
+
+    def _results(self, numbered: Iterator[tuple[int, Frame]]) -> Generator[Result, None, None]:
+        """(frame of the video, object ids, mask logits), in order; a prompted frame has the masks its prompts gave."""
+        predictor, state, shown = self._predictor, self._state, {}
+        self._pictures[self._start] = self._first
+        yield self._start, *self._show(self._start)
+        try:
+            for t, frame in numbered:
+                if self._job.overlay:
+                    self._pictures[t] = frame
+                decided = predictor.track_frame(state, frame)
+                if any(prompt.frame_idx == t for prompt in self._job.prompts):
+                    shown[t] = self._show(t)
+                yield from self._in_video(decided, shown)
+        except Exception:  # what was tracked before is an answer too
+            yield from self._in_video(predictor.finish_stream(state), shown)
+            raise
+        yield from self._in_video(predictor.finish_stream(state), shown)
+
+    def _in_video(self, decided: list[Result], shown: dict[int, tuple[Sequence[int], Any]]) -> Iterator[Result]:
+        for frame_idx, obj_ids, mask_logits in decided:
+            t = self._start + frame_idx
+            yield t, *shown.pop(t, (list(obj_ids), mask_logits))
+
+    def _show(self, t: int) -> tuple[Sequence[int], Any]:
+        """Give the prompts on a frame; returns (object ids, mask logits) there."""
+        prompts = [prompt for prompt in self._job.prompts if prompt.frame_idx == t]
+        for prompt in prompts:
+            answer = add_to_predictor(self._predictor, self._state, prompt, frame_idx=t - self._start)
+        return list(answer[1]), answer[2]
+
+    def _note_scores(self, t: int) -> None:
+        for obj_id in self._state["obj_ids"]:
+            of_object = self._predictor.get_scores(self._state, obj_id)
+            if t - self._start in of_object:
+                self._scores.setdefault(obj_id, {})[t] = of_object[t - self._start]
+
+    def _open_overlay(self, stack: ExitStack) -> Any:
+        if not self._job.overlay:
+            return None
+        from sam2long.cli.outputs import replacing
+        from sam2long.cli.overlay_video import DEFAULT_FPS, mp4_writer
+
+        part = stack.enter_context(replacing(self._job.results.overlay))
+        size = self._first.shape[0], self._first.shape[1]
+        return stack.enter_context(mp4_writer(part, self._job.fps or DEFAULT_FPS, size))
+
+    def _painted(self, t: int, ids: Any) -> Any:
+        from sam2long.cli.overlay_video import painted
+
+        prompts: list[Prompt] = [prompt for prompt in self._job.prompts if prompt.frame_idx == t]
+        return painted(self._pictures.pop(t), np.asarray(ids), prompts)
