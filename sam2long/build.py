@@ -13,6 +13,7 @@ import sam2
 import torch
 from hydra import compose, initialize_config_dir
 from hydra.core.global_hydra import GlobalHydra
+from hydra.errors import InstantiationException
 from hydra.utils import instantiate
 from omegaconf import DictConfig, OmegaConf
 from sam2.build_sam import HF_MODEL_ID_TO_FILENAMES
@@ -78,7 +79,12 @@ def build_sam2long_video_predictor(
     OmegaConf.resolve(cfg)
     # As plain values: Hydra would turn the object into a config of its own.
     tree = {"memory_tree": asdict(tree_config)} if memory_tree is not None else {}
-    model = instantiate(cfg.model, _recursive_=True, **tree)
+    try:
+        model = instantiate(cfg.model, _recursive_=True, **tree)
+    except InstantiationException as error:
+        # Hydra wraps what a constructor raises; a setting that is refused reaches the caller as it was said
+        refusal = error.__cause__
+        raise refusal if isinstance(refusal, ValueError) else error from None
     if ckpt_path is not None:
         load_checkpoint(model, ckpt_path)
     model = model.to(device or ("cuda" if torch.cuda.is_available() else "cpu"))

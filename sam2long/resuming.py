@@ -9,6 +9,7 @@ import torch
 from torch import Tensor
 from tqdm import tqdm
 
+from sam2long.passes import run_pass
 from sam2long.session import SESSION_KEY, OpenPass, Session
 
 Frames = Iterator[tuple[int, list[Any], Tensor]]
@@ -31,7 +32,7 @@ def resume_propagation(predictor: Any, state: dict[str, Any]) -> Frames:
 def _resumed(predictor: Any, state: dict[str, Any], open_pass: OpenPass) -> Frames:
     session: Session = state[SESSION_KEY]
     if session.propagation is not None:
-        yield from predictor._run_pass(state, session.propagation, open_pass)
+        yield from run_pass(predictor, state, session.propagation, open_pass)
         return
     try:
         for frame_idx in tqdm(open_pass.remaining, desc="propagate in video"):

@@ -20,6 +20,7 @@ from torch import Tensor
 
 from sam2long.encoding import Decoder, Encoder
 from sam2long.frames import ModelFrames, open_frames
+from sam2long.passes import start_propagation
 from sam2long.session import SESSION_KEY, Session
 from sam2long.streaming import StreamFrames
 
@@ -140,7 +141,7 @@ def _fill(predictor: Any, state: dict[str, Any], saved: dict[str, Any], tensors:
         if open_pass.obj_ids == state["obj_ids"]:  # else an object was removed: tracking goes on as it would have
             open_pass.obj_ids = state["obj_ids"]
     if (unfinished := decoder.decode(saved["unfinished"])) is not None:
-        propagation = predictor._start_propagation(state, open_pass.reverse, open_pass.remaining)
+        propagation = start_propagation(predictor, state, open_pass.reverse, open_pass.remaining)
         propagation.obj_ids = list(open_pass.obj_ids)
         propagation.take_up(unfinished)
 

@@ -11,6 +11,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from sam2long.frames import ModelFrames, open_frames
+from sam2long.passes import at_video_res, start_propagation
 from sam2long.trunk import NUM_RECENT, RecentFrames
 
 # Frames of a stream that can still be prompted; older ones are gone.
@@ -94,7 +95,7 @@ def track_frame(predictor: Any, state: dict[str, Any], frame: NDArray[np.uint8] 
     frame_idx = frames.append(frame)
     state["num_frames"] = max(state["num_frames"], frame_idx + 1)
     propagation.track(frame_idx)
-    return decided + list(predictor._at_video_res(state, propagation))
+    return decided + list(at_video_res(predictor, state, propagation))
 
 
 def finish_stream(predictor: Any, state: dict[str, Any]) -> Decided:
@@ -105,7 +106,7 @@ def finish_stream(predictor: Any, state: dict[str, Any]) -> Decided:
     if propagation is None:
         return []
     propagation.settle()
-    return list(predictor._at_video_res(state, propagation))
+    return list(at_video_res(predictor, state, propagation))
 
 
 def _frames_of(state: dict[str, Any]) -> StreamFrames:
@@ -134,7 +135,7 @@ def _consolidate_prompts(predictor: Any, state: dict[str, Any]) -> Decided:
     decided: Decided = []
     if before is not None:
         before.settle()
-        decided = list(predictor._at_video_res(state, before))
+        decided = list(at_video_res(predictor, state, before))
     predictor.propagate_in_video_preflight(state)
-    predictor._start_propagation(state, reverse=False, after=before)
+    start_propagation(predictor, state, reverse=False, after=before)
     return decided

@@ -41,5 +41,5 @@ def test_several_frames_ahead_agree_and_are_encoded_once(clip: tuple[np.ndarray,
 
 
 def test_bad_values_are_named() -> None:
-    with pytest.raises(Exception, match="encode_ahead must be None or an integer >= 0, got -1"):
+    with pytest.raises(ValueError, match="encode_ahead must be None or an integer >= 0, got -1"):
         build_golden(ckpt_path=None, hydra_overrides_extra=["+model.encode_ahead=-1"])
