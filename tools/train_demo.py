@@ -1,8 +1,9 @@
 """Trains the embedded demo model from nothing, on synthetic clips, with SAM 2's own modules.
 
-The committed model came from one command on one GPU (a CPU works too, far slower; see --device and --minutes):
+From nothing to the committed kind of model on one GPU (a CPU works too, far slower); checkpoints/demo.md tells how the
+committed one was made and what it can do:
 
-    python tools/train_demo.py --device cuda --minutes 16 --out outputs/demo_model
+    python tools/train_demo.py --device cuda --minutes 13.5 --photographs 0.25 --out outputs/demo_model
 
 It writes `demo.pt` (fp16 weights for `configs/demo.yaml`), `curves.jsonl`, `curves.png`, `heads.json` (what the heads
 mean on held-out clips), `state.pt` and `optimiser.pt`; the same command with `--resume outputs/demo_model` goes on.
@@ -262,7 +263,7 @@ def parse(argv: list[str] | None = None) -> argparse.Namespace:
     parser.add_argument("--config", type=Path, default=ROOT / "configs" / "demo.yaml")
     parser.add_argument("--out", type=Path, default=Path("outputs/demo_model"))
     parser.add_argument("--device", default="cuda" if torch.cuda.is_available() else "cpu")
-    parser.add_argument("--minutes", type=float, default=16, help="training time in all; the schedule follows it")
+    parser.add_argument("--minutes", type=float, default=13.5, help="training time in all; the schedule follows it")
     parser.add_argument("--stop-after", type=float, help="minutes after which this run saves and ends")
     parser.add_argument("--resume", type=Path, help="the --out folder of a run to go on from")
     parser.add_argument("--lr", type=float, default=6e-4)
