@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
-from typing import Any, NamedTuple
+from typing import Any
 
 import torch
 import torch.nn.functional as F
@@ -16,6 +16,7 @@ from sam2.modeling.sam2_base import NO_OBJ_SCORE
 from torch import Tensor
 
 from sam2long.memory_bank import FrameMemory, MemoryBank, PathwayMemory
+from sam2long.picking import Pick
 
 
 @dataclass(slots=True)
@@ -64,16 +65,6 @@ class DecodedMasks:
 def unpinned(tensor: Tensor) -> Tensor:
     """The tensor in ordinary host memory, if it lies in pinned memory; else as it is."""
     return tensor.clone() if tensor.is_pinned() else tensor
-
-
-class Pick(NamedTuple):
-    """A selected mask: the row and column it has in the frame's `DecodedMasks`, and its scores."""
-
-    row: int
-    mask_idx: int
-    score: float
-    predicted_iou: float
-    occlusion_score: float
 
 
 @dataclass(slots=True)

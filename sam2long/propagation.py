@@ -15,12 +15,13 @@ import torch
 from torch import Tensor
 
 from sam2long.holes import fill_holes
-from sam2long.hypotheses import Hypothesis, HypothesisModel, Pick, unpinned
+from sam2long.hypotheses import Hypothesis, HypothesisModel, unpinned
 from sam2long.image_features import ImageFeatures
 from sam2long.memory_bank import FrameMemory, MemoryBank, PathwayMemory
 from sam2long.merging import Agreement
+from sam2long.picking import Pick, Slot, picks_of_first_step, picks_of_step
 from sam2long.scores import FrameScores
-from sam2long.selection import Candidate, ChooseMemoryFunction, SelectFunction, cumulative_score
+from sam2long.selection import ChooseMemoryFunction, SelectFunction
 from sam2long.session import Session
 from sam2long.state_memories import StateMemories
 from sam2long.tree import MemoryNode, MemoryTree, PendingFrame
@@ -250,38 +251,24 @@ class Propagation:
         ious, occlusions = decoded.scores()
         for obj_id, agreement in self._agreements.items():
             agreement.merge(self._trees[obj_id])
-        rows: dict[Any, dict[Node, int]] = {}
+        by_object: dict[Any, dict[Node, tuple[int, _Pathway]]] = {}
         for row, pathway in enumerate(pathways):
-            rows.setdefault(pathway.obj_id, {})[pathway.tip] = row
-        selected = {obj_id: self._selected(obj_id, tips, pathways, ious, occlusions) for obj_id, tips in rows.items()}
+            by_object.setdefault(pathway.obj_id, {})[pathway.tip] = row, pathway
+        selected = {obj_id: self._selected(obj_id, theirs, ious, occlusions) for obj_id, theirs in by_object.items()}
         picks = list(dict.fromkeys(pick for object_picks in selected.values() for pick in object_picks))
         hypotheses = dict(zip(picks, self._model.encode(frame_idx, frame, decoded, picks), strict=True))
         nodes = {pick: self._node(pathways[pick.row].tip, hypothesis) for pick, hypothesis in hypotheses.items()}
         return {obj_id: [nodes[pick] for pick in object_picks] for obj_id, object_picks in selected.items()}
 
     def _selected(
-        self,
-        obj_id: Any,
-        rows: dict[Node, int],
-        pathways: list[_Pathway],
-        ious: list[list[float]],
-        occlusions: list[float],
+        self, obj_id: Any, pathways: dict[Node, tuple[int, _Pathway]], ious: list[list[float]], occlusions: list[float]
     ) -> list[Pick]:
         """One pick per slot; slots with equal picks (same parent, same mask) will share a node."""
-        slots = self._trees[obj_id].slots
-        row = rows[slots[0]]
-        if not pathways[row].memory.modulated:  # rule 2: all slots share the root, the best predicted IoU is taken
-            best = max(range(len(ious[row])), key=ious[row].__getitem__)
-            return [Pick(row, best, slots[0].score, ious[row][best], occlusions[row])] * len(slots)
-        candidates = [
-            Candidate(slot_idx, mask_idx, cumulative_score(tip.score, iou), iou, occlusions[rows[tip]])
-            for slot_idx, tip in enumerate(slots)
-            for mask_idx, iou in enumerate(ious[rows[tip]])
-        ]
-        chosen = list(self._select(candidates, self._session.config))
-        if len(chosen) != len(slots):
-            raise ValueError(f"select= must return num_pathways={len(slots)} candidates, it returned {len(chosen)}")
-        return [Pick(rows[slots[c.slot_idx]], c.mask_idx, c.score, c.predicted_iou, c.occlusion_score) for c in chosen]
+        tips = self._trees[obj_id].slots
+        slots = [Slot(tip.score, pathways[tip][0]) for tip in tips]
+        if not pathways[tips[0]][1].memory.modulated:  # rule 2
+            return picks_of_first_step(slots, ious, occlusions)
+        return picks_of_step(slots, ious, occlusions, self._select, self._session.config)
 
     def _node(self, parent: Node, hypothesis: Hypothesis) -> Node:
         remembered = self._remember(parent.remembered, hypothesis.memory)
@@ -312,19 +299,16 @@ class Propagation:
         waited_on_host = hypothesis.mask_logits.device.type != self._state["device"].type
         mask_logits = hypothesis.mask_logits.to(self._state["device"], non_blocking=True)
         pred_masks = fill_holes(mask_logits, self._predictor.fill_hole_area)
+        scores = FrameScores(
+            memory.predicted_iou, memory.occlusion_score, hypothesis.score, pending.margin, pending.distinct_pathways
+        )
         frame = TrackedFrame(
             features=memory.features,
             pos_enc=self._state["constants"]["maskmem_pos_enc"],
             pred_masks=pred_masks,
             obj_ptr=memory.obj_ptr,
             object_score_logits=hypothesis.object_score_logits,
-            scores=FrameScores(
-                memory.predicted_iou,
-                memory.occlusion_score,
-                hypothesis.score,
-                pending.margin,
-                pending.distinct_pathways,
-            ),
+            scores=scores,
             storage_device=self._state["storage_device"],
         )
         self._outputs(obj_id)["non_cond_frame_outputs"][pending.frame_idx] = frame
