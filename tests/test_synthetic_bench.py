@@ -1,0 +1,117 @@
+"""The synthetic benchmark: its figures on records written by hand, and a small run that is resumed."""
+
+from __future__ import annotations
+
+import argparse
+import json
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+
+from sam2long.bench import synthetic
+from sam2long.bench.synthetic_report import BASELINE, clip_figures, interval, summarise, table
+from sam2long.cli.errors import UserError
+
+
+def record(present: list[int], settings: dict[str, dict[str, list[float]]], seed: int = 0) -> dict[str, Any]:
+    return {"suite": "easy", "seed": seed, "present": [bool(p) for p in present], "settings": settings}
+
+
+def scores(j: list[float], f: list[float] | None = None, double: list[float] | None = None) -> dict[str, list[float]]:
+    return {"j": j, "f": f or j, "double": double or [0.0] * len(j)}
+
+
+def test_figures_of_a_clip() -> None:
+    #          frame  0  1    2    3    4    5    6    7
+    present = [1, 1, 0, 1, 0, 0, 1, 1]  # one frame away is a gap in the annotation, two are an absence
+    tracked = scores([0.9, 1.0, 0.8, 0.0, 0.0, 0.4, 0.6], double=[0, 0, 0, 0.9, 0.8, 0.2, 0])
+    figures = clip_figures(record(present, {BASELINE: tracked}), BASELINE)
+    assert figures["J"] == pytest.approx(100 * 3.7 / 7)
+    assert figures["reappear"] == pytest.approx(50.0)
+    assert figures["switches"] == 1
+    assert np.isnan(figures["oracle"])
+    f = scores([0.5] * 7, f=[1.0] * 7)
+    assert clip_figures(record(present, {BASELINE: f}), BASELINE)["J&F"] == pytest.approx(75.0)
+
+
+def test_no_absence_no_reappearance() -> None:
+    assert np.isnan(clip_figures(record([1, 1, 1], {BASELINE: scores([1.0, 1.0])}), BASELINE)["reappear"])
+
+
+def test_interval_covers_the_mean_and_narrows() -> None:
+    rng = np.random.default_rng(0)
+    values = rng.normal(3, 2, 400)
+    mean, low, high = interval(values)
+    assert low < mean < high
+    assert high - low == pytest.approx(2 * 1.96 * 2 / 20, rel=0.15)  # the normal theory's width
+    assert interval(values) == (mean, low, high)
+    assert interval(np.array([1.0, np.nan, 3.0]))[0] == 2.0
+    assert np.isnan(interval(np.array([np.nan]))[0])
+
+
+def test_gains_are_paired() -> None:
+    # Clips differ far more from each other than the settings do: only pairing sees the gain.
+    base = np.linspace(0.1, 0.9, 20)
+    records = [
+        record([1, 1, 1], {BASELINE: scores([b, b]), "P=3": scores([b + 0.05, b + 0.05])}, seed)
+        for seed, b in enumerate(base)
+    ]
+    summary = summarise(records)
+    row = summary["easy"]["settings"]["P=3"]
+    assert row["gain"] == {"mean": 5.0, "low": 5.0, "high": 5.0}
+    assert row["J&F"]["high"] - row["J&F"]["low"] > 15
+    assert "gain" not in summary["easy"]["settings"][BASELINE]
+    assert "| easy (20) | P=3 | 55.0 | 55.0 | 55.0 | +5.0 [+5.0, +5.0] |" in table(summary)
+
+
+def arguments(out: Path, *more: str) -> argparse.Namespace:
+    parser = argparse.ArgumentParser()
+    synthetic.add_arguments(parser)
+    common = ["-o", str(out), "--suites", "easy", "--clips", "1", "--frames", "4", "--split", "val", "--device", "cpu"]
+    return parser.parse_args([*common, "--workers", "1", *more])
+
+
+def test_run_and_resume(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    assert synthetic.run(arguments(tmp_path, "--pathways", "1,2")) == 0
+    path = tmp_path / "clips" / "easy-0000.json"
+    first = json.loads(path.read_text())
+    assert set(first["settings"]) == {"SAM 2", "P=2"}
+    assert np.mean(first["settings"]["SAM 2"]["j"]) > 0.7
+    # While all slots share one hypothesis the best pathway is the answer.
+    answer = np.add(first["settings"]["P=2"]["j"], first["settings"]["P=2"]["f"]) / 2
+    assert np.allclose(first["settings"]["P=2"]["oracle"], answer, atol=1e-3)
+    summary = json.loads((tmp_path / "summary.json").read_text())
+    assert summary["suites"]["easy"]["clips"] == 1
+    assert (tmp_path / "gain.png").stat().st_size > 1000
+
+    # Another setting: what is known is kept, only the new one is tracked.
+    first["settings"]["SAM 2"]["j"][0] = 0.1234
+    path.write_text(json.dumps(first))
+    synthetic.run(arguments(tmp_path, "--pathways", "1,3"))
+    second = json.loads(path.read_text())
+    assert set(second["settings"]) == {"SAM 2", "P=2", "P=3"}
+    assert second["settings"]["SAM 2"]["j"][0] == 0.1234
+
+    # All is known: nothing is tracked. Another threshold under the same name: that tree is tracked again.
+    started: list[int] = []
+    monkeypatch.setattr(synthetic, "ProcessPoolExecutor", lambda *_, **__: started.append(1) or pytest.fail("tracked"))
+    synthetic.run(arguments(tmp_path, "--pathways", "1,2,3"))
+    with pytest.raises(pytest.fail.Exception):
+        synthetic.run(arguments(tmp_path, "--pathways", "1,3", "--uncertainty-threshold", "5"))
+    assert started == [1]
+
+
+@pytest.mark.parametrize(
+    ("more", "message"),
+    [
+        (["--suites", "easy,hard"], "hard unknown; choose from easy"),
+        (["--pathways", "1,x"], "--pathways 1,x"),
+        (["--pathways", "0"], "num_pathways must be an integer >= 1"),
+        (["--clips", "0"], "must be at least 1"),
+    ],
+)
+def test_bad_options_are_named(tmp_path: Path, more: list[str], message: str) -> None:
+    with pytest.raises(UserError, match=message):
+        synthetic.run(arguments(tmp_path, *more))
