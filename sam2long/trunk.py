@@ -20,6 +20,7 @@ from sam2.modeling.sam2_base import NO_OBJ_SCORE
 from torch import Tensor
 
 from sam2long.scores import FrameScores
+from sam2long.shelf import Shelf
 
 # Where a committed frame's entry in SAM 2's state carries its `FrameScores`.
 SCORES_KEY = "scores"
@@ -55,22 +56,26 @@ class PackedMask:
         shape: of the mask, [..., h, w].
     """
 
-    data: bytes
+    data: bytes | memoryview
     bits: int
     shape: tuple[int, ...]
 
+    def __reduce__(self) -> tuple[Any, ...]:
+        return PackedMask, (bytes(self.data), self.bits, self.shape)
+
     @classmethod
-    def pack(cls, levels: NDArray[np.uint8]) -> PackedMask:
+    def pack(cls, levels: NDArray[np.uint8], shelf: Shelf) -> PackedMask:
         flat = levels.ravel()
         flat = np.pad(flat, (0, flat.size % 2))
         data = zlib.compress((flat[::2] << 4 | flat[1::2]).tobytes(), 1)
         if len(data) <= _MAX_PACKED_BYTES:
-            return cls(data, 16, levels.shape)
+            return cls(shelf.put(data), 16, levels.shape)
         foreground = levels >= _NUM_LEVELS // 2
         data = zlib.compress(np.packbits(foreground).tobytes(), 9)
         if len(data) <= _MAX_PACKED_BYTES:
-            return cls(data, 4, levels.shape)
-        return cls(zlib.compress(np.packbits(foreground[..., ::2, ::2]).tobytes(), 9), 1, levels.shape)
+            return cls(shelf.put(data), 4, levels.shape)
+        data = zlib.compress(np.packbits(foreground[..., ::2, ::2]).tobytes(), 9)
+        return cls(shelf.put(data), 1, levels.shape)
 
     def unpack(self) -> Tensor:
         """Mask logits, float32, of the packed shape, on the host; their signs are those packed."""
@@ -85,6 +90,25 @@ class PackedMask:
         foreground = np.unpackbits(data, count=int(np.prod(kept))).reshape(kept)
         foreground = foreground.repeat(step, axis=-2).repeat(step, axis=-1)[..., :height, :width]
         return torch.from_numpy(_LEVEL_LOGITS[foreground * np.uint8(_NUM_LEVELS - 1)])
+
+
+@dataclass(slots=True, frozen=True)
+class PackedPointer:
+    """The bytes of an object pointer [1, C]: a tensor has some hundred bytes of its own."""
+
+    data: bytes | memoryview
+    dtype: torch.dtype
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        return PackedPointer, (bytes(self.data), self.dtype)
+
+    @classmethod
+    def pack(cls, obj_ptr: Tensor, shelf: Shelf) -> PackedPointer:
+        return cls(shelf.put(obj_ptr.contiguous().view(torch.uint8).numpy().tobytes()), obj_ptr.dtype)
+
+    def unpack(self) -> Tensor:
+        """The pointer, [1, C], on the host."""
+        return torch.frombuffer(bytearray(self.data), dtype=self.dtype)[None]
 
 
 class TrackedFrame(dict[str, Any]):
@@ -117,21 +141,20 @@ class TrackedFrame(dict[str, Any]):
         # Copies to the host start now and are read when the frame is compacted, many frames later: no waiting.
         self._device, self._storage_device = obj_ptr.device, storage_device
         self._levels: Tensor | None = quantise(pred_masks).to("cpu", non_blocking=True)
-        self._host_ptr = obj_ptr.to("cpu", non_blocking=True)
+        self._host_ptr: Tensor | PackedPointer = obj_ptr.to("cpu", non_blocking=True)
 
-    def compact(self) -> None:
-        """Keep a few kilobytes on the host; does nothing but free recomputed features the second time."""
+    def compact(self, shelf: Shelf) -> None:
+        """Keep a few kilobytes on the shelf; does nothing but free recomputed features the second time."""
         self["maskmem_features"] = None
-        if self._levels is not None:
-            self["pred_masks"] = PackedMask.pack(self._levels.numpy())
+        if self._levels is not None and isinstance(self._host_ptr, Tensor):
+            self["pred_masks"] = PackedMask.pack(self._levels.numpy(), shelf)
             self["obj_ptr"] = self["object_score_logits"] = None
-            # off the pinned memory that a GPU copied to, which is slow to allocate
-            self._host_ptr = self._host_ptr.clone()
+            self._host_ptr = PackedPointer.pack(self._host_ptr, shelf)
             self._levels = None
 
     def packed(self) -> tuple[PackedMask, Tensor] | None:
         """The packed mask and the object pointer [1, C] on the host; None while the frame is whole."""
-        return None if self._levels is not None else (super().__getitem__("pred_masks"), self._host_ptr)
+        return None if self._levels is not None else (super().__getitem__("pred_masks"), self._unpacked_ptr())
 
     @classmethod
     def from_packed(
@@ -171,10 +194,13 @@ class TrackedFrame(dict[str, Any]):
             masks = value.unpack() if occlusion_score > 0 else torch.full(value.shape, NO_OBJ_SCORE)
             return masks.to(self._storage_device)
         if key == "obj_ptr":
-            return self._host_ptr.to(self._device)
+            return self._unpacked_ptr().to(self._device)
         if key == "object_score_logits":
             return torch.full((1, 1), occlusion_score, device=self._device)
         return value
+
+    def _unpacked_ptr(self) -> Tensor:
+        return self._host_ptr.unpack() if isinstance(self._host_ptr, PackedPointer) else self._host_ptr
 
 
 class RecentFrames:
@@ -188,6 +214,7 @@ class RecentFrames:
     def __init__(self, num_recent: int = NUM_RECENT, compact: bool = True) -> None:
         self._num_recent = num_recent
         self._compact = compact
+        self._shelf = Shelf()
         self._frames: dict[Any, deque[TrackedFrame]] = {}
 
     def add(self, obj_id: Any, frame: TrackedFrame) -> None:
@@ -197,7 +224,7 @@ class RecentFrames:
         if len(frames) > self._num_recent:
             oldest = frames.popleft()
             if self._compact:
-                oldest.compact()
+                oldest.compact(self._shelf)
 
     def by_object(self) -> dict[Any, list[TrackedFrame]]:
         """The frames that are whole, oldest first, by object id."""

@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import copy
 import gc
+import pickle
 import sys
+import tracemalloc
 import weakref
 from collections.abc import Iterator
 from dataclasses import fields, is_dataclass
@@ -24,6 +26,7 @@ from sam2long.hypotheses import Hypothesis
 from sam2long.propagation import _PENDING_ON_DEVICE
 from sam2long.scores import FrameScores
 from sam2long.session import SESSION_KEY
+from sam2long.shelf import Shelf
 from sam2long.trunk import NUM_RECENT, PackedMask, TrackedFrame, quantise
 
 Clip = tuple[np.ndarray, np.ndarray]
@@ -46,6 +49,8 @@ def resident(value: Any, seen: set[int] | None = None) -> int:
     if isinstance(value, dict):
         # Not .values(): a packed frame unpacks what is read from it.
         size += sum(resident(key, seen) + resident(dict.__getitem__(value, key), seen) for key in dict.keys(value))
+    elif isinstance(value, memoryview):
+        size += value.nbytes
     elif isinstance(value, list | tuple | set) or type(value).__name__ == "deque":
         size += sum(resident(item, seen) for item in value)
     if is_dataclass(value) and not isinstance(value, type):
@@ -101,7 +106,7 @@ def again(tracked: tuple[dict[str, Any], Any]) -> dict[str, Any]:
 def test_a_frame_of_the_large_model_shrinks_to_8_kb(noise: float) -> None:
     frame = entry(blob(noise))
     assert resident(frame) > 500_000
-    frame.compact()
+    frame.compact(Shelf())
     assert resident(frame) + resident({0: {"reverse": False}}) <= MAX_BYTES
     logits = frame["pred_masks"]
     assert logits.shape == (1, 1, 256, 256)
@@ -118,7 +123,7 @@ def test_a_frame_of_the_large_model_shrinks_to_8_kb(noise: float) -> None:
 @pytest.mark.parametrize("shape", [(1, 1, 32, 32), (1, 1, 255, 257), (2, 1, 3, 5), (1, 1, 1, 1)])
 def test_masks_of_any_shape_come_back(shape: tuple[int, ...]) -> None:
     logits = 5 * torch.randn(shape, generator=torch.Generator().manual_seed(1))
-    unpacked = PackedMask.pack(quantise(logits).numpy()).unpack()
+    unpacked = PackedMask.pack(quantise(logits).numpy(), Shelf()).unpack()
     assert unpacked.shape == shape
     step = 2 if logits.numel() > 40_000 else 1
     assert torch.equal((unpacked > 0)[..., ::step, ::step], (logits > 0)[..., ::step, ::step])
@@ -128,7 +133,7 @@ def test_masks_of_any_shape_come_back(shape: tuple[int, ...]) -> None:
 
 def test_an_absent_object_comes_back_as_absent() -> None:
     frame = entry(torch.full((1, 1, 256, 256), -1024.0), occlusion_score=-3.0)
-    frame.compact()
+    frame.compact(Shelf())
     assert torch.equal(frame["pred_masks"], torch.full((1, 1, 256, 256), -1024.0))
 
 
@@ -317,3 +322,31 @@ def test_a_folder_that_changes_while_it_is_read(
         assert [t for t, _, _ in frames] == list(range(1, 12)), "the video is what the folder held when it was opened"
         return
     assert sorted(until_error(frames, reason)) == list(range(1, 10))
+
+
+# -- the shelf -----------------------------------------------------------------------------------------------------
+
+
+def test_the_shelf_keeps_copies_side_by_side_and_frees_what_nobody_holds() -> None:
+    shelf = Shelf()
+    first, empty, second = shelf.put(b"abc"), shelf.put(b""), shelf.put(b"de")
+    assert (bytes(first), bytes(empty), bytes(second)) == (b"abc", b"", b"de")
+    assert first.obj is second.obj
+    large = shelf.put(bytes(len(first.obj) + 1))
+    assert large.obj is not first.obj
+    tracemalloc.start()
+    try:
+        kept = [shelf.put(bytes(100_000)) for _ in range(100)]
+        full = tracemalloc.get_traced_memory()[0]
+        del kept
+        assert full > 10_000_000
+        assert tracemalloc.get_traced_memory()[0] < 2_500_000, "the newest block at most"
+    finally:
+        tracemalloc.stop()
+
+
+def test_a_packed_frame_can_be_copied_and_pickled() -> None:
+    frame = entry(blob(6.0))
+    frame.compact(Shelf())
+    for copied in (copy.deepcopy(frame), pickle.loads(pickle.dumps(frame))):
+        assert all(torch.equal(copied[key], frame[key]) for key in ("pred_masks", "obj_ptr", "object_score_logits"))
