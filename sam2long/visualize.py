@@ -14,6 +14,7 @@ if TYPE_CHECKING:
 
 UInt8Array = npt.NDArray[np.uint8]
 BoolArray = npt.NDArray[np.bool_]
+Color = tuple[int, int, int]
 
 MASK_ALPHA = 0.45
 
@@ -33,7 +34,7 @@ def davis_palette() -> UInt8Array:
 _PALETTE = davis_palette()
 
 
-def object_color(obj_id: int) -> tuple[int, int, int]:
+def object_color(obj_id: int) -> Color:
     """The DAVIS colour of an object id, brightened so that it shows on dark and on light frames.
 
     The hue is the palette's; its strongest channel is raised to 255. Ids above 255 repeat from 1.
@@ -43,13 +44,20 @@ def object_color(obj_id: int) -> tuple[int, int, int]:
     return red * 255 // strongest, green * 255 // strongest, blue * 255 // strongest
 
 
-def overlay(frame: UInt8Array, masks: Mapping[int, BoolArray], *, alpha: float = MASK_ALPHA) -> UInt8Array:
-    """Paint masks over a frame: a translucent DAVIS colour inside, an opaque contour with a dark rim around.
+def overlay(
+    frame: UInt8Array,
+    masks: Mapping[int, BoolArray],
+    *,
+    alpha: float = MASK_ALPHA,
+    colors: Mapping[int, Color] | None = None,
+) -> UInt8Array:
+    """Paint masks over a frame: a translucent colour inside, an opaque contour with a dark rim around.
 
     Args:
         frame: RGB, uint8 [H, W, 3]. Left unchanged.
         masks: object id -> bool [H, W]; where masks overlap, the later one lies on top.
         alpha: opacity of the inside, 0 to 1.
+        colors: object id -> RGB, where it shall not be the DAVIS colour.
 
     Returns:
         RGB, uint8 [H, W, 3].
@@ -67,7 +75,8 @@ def overlay(frame: UInt8Array, masks: Mapping[int, BoolArray], *, alpha: float =
             continue
         # Only the part of the frame around the mask is touched: frames are large, most objects small.
         around = _bounding_box(mask, line)
-        _paint(picture[around], mask[around], object_color(obj_id), alpha, line)
+        color = (colors or {}).get(obj_id) or object_color(obj_id)
+        _paint(picture[around], mask[around], color, alpha, line)
     return picture
 
 
@@ -84,7 +93,7 @@ def _bounding_box(mask: BoolArray, margin: int) -> tuple[slice, slice]:
     )
 
 
-def _paint(picture: UInt8Array, mask: BoolArray, color: tuple[int, int, int], alpha: float, line: int) -> None:
+def _paint(picture: UInt8Array, mask: BoolArray, color: Color, alpha: float, line: int) -> None:
     """Paint one mask into `picture`, in place."""
     inside = (1 - alpha) * picture[mask] + alpha * np.array(color, dtype=np.float32)
     picture[mask] = np.round(inside).astype(np.uint8)

@@ -68,6 +68,13 @@ def test_overlay_paints_inside_contour_and_rim_and_nothing_else() -> None:
     assert (frame == 90).all()
 
 
+def test_overlay_takes_other_colors() -> None:
+    masks = {1: square(40, 60, slice(0, 9), slice(0, 9)), 2: square(40, 60, slice(20, 29), slice(20, 29))}
+    picture = overlay(np.zeros((40, 60, 3), np.uint8), masks, colors={1: (10, 20, 30)})
+    assert picture[0, 0].tolist() == [10, 20, 30]
+    assert picture[20, 20].tolist() == [0, 255, 0]  # not named: the DAVIS colour
+
+
 def test_overlay_keeps_the_contour_at_the_edge_of_the_frame() -> None:
     frame = np.full((20, 20, 3), 200, dtype=np.uint8)
     picture = overlay(frame, {2: np.ones((20, 20), dtype=bool)})
