@@ -256,19 +256,6 @@ def test_a_damaged_frame_ends_the_run_and_keeps_what_came_before(
     assert names(out) == ["masks", "run.json", "scores.json"]
 
 
-def test_demo(tmp_path: Path) -> None:
-    out = tmp_path / "demo"
-    for _ in range(2):  # a second demo replaces the first
-        start = time.monotonic()
-        assert main(["demo", "-o", str(out), "--device", "cpu"]) == 0
-        assert time.monotonic() - start < 60
-    assert names(out) == ["masks", "overlay.mp4", "run.json", "scores.json"]
-    assert len(names(out / "masks")) == read_strictly(out / "run.json")["num_frames"]
-
-    (out / "run.json").write_text(json.dumps({"video": "holiday.mp4"}))
-    assert main(["demo", "-o", str(out), "--device", "cpu"]) == 2  # somebody's results are safe from the demo
-
-
 # --- Ctrl-C ----------------------------------------------------------------------------------------------
 
 

@@ -7,7 +7,7 @@ import math
 import os
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
-from dataclasses import asdict
+from dataclasses import asdict, fields
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -24,7 +24,7 @@ _PALETTE = davis_palette().tobytes()
 
 
 class ResultFolder:
-    """`run.json` (what was run), `masks/NAME.png`, `scores.json` and `overlay.mp4` in one folder.
+    """`run.json` (what was run), `masks/NAME.png`, `scores.json`, `overlay.mp4`; the demo adds `comparison.*`.
 
     Making one checks the folder and changes nothing; `begin` clears an earlier run's results.
 
@@ -42,6 +42,8 @@ class ResultFolder:
         self.masks = path / "masks"
         self.scores = path / "scores.json"
         self.overlay = path / "overlay.mp4"
+        self.comparison = path / "comparison.mp4"
+        self.figure = path / "comparison.png"
         if path.exists() and not path.is_dir():
             raise UserError(f"{path} is a file: give -o a folder")
         visible = [entry for entry in path.glob("*") if not entry.name.startswith(".")]
@@ -58,7 +60,8 @@ class ResultFolder:
         try:
             if self.run.exists():  # the sign of an earlier run: other people's files stay
                 unfinished = self.path.rglob(".*.part")  # a killed run's
-                for old in (*self.masks.glob("*.png"), *unfinished, self.scores, self.overlay):
+                pictures = (self.overlay, self.comparison, self.figure)
+                for old in (*self.masks.glob("*.png"), *unfinished, self.scores, *pictures):
                     old.unlink(missing_ok=True)
             self.masks.mkdir(parents=True, exist_ok=True)
             _write_json(self.run, run)
@@ -93,6 +96,19 @@ class ResultFolder:
             for obj_id, frames in scores.items()
         ]
         _write_json(self.scores, {"objects": objects})
+
+    def read_scores(self, obj_id: int) -> dict[int, FrameScores]:
+        """The scores written for an object, by frame index; empty for one that has none."""
+        from sam2long.scores import FrameScores
+
+        objects = json.loads(self.scores.read_text(encoding="utf-8"))["objects"]
+        frames = [frame for of in objects if of["obj_id"] == obj_id for frame in of["frames"]]
+        names = [field.name for field in fields(FrameScores)]
+
+        def number(value: Any) -> Any:
+            return math.inf if value is None else value  # the one number that JSON could not hold
+
+        return {frame["frame"]: FrameScores(**{name: number(frame[name]) for name in names}) for frame in frames}
 
 
 @contextmanager
