@@ -13,6 +13,7 @@ _PANELS = {
     "device_mb": "device memory (MB)",
     "host_mb": "host memory (MB)",
     "wall_ms": "time per frame (ms)",
+    "cpu_ms": "processor time per frame (ms)",
     "pending": "frames pending",
 }
 
@@ -30,7 +31,10 @@ def plot(report: dict[str, Any], path: Path) -> None:
     from matplotlib.backends.backend_agg import FigureCanvasAgg
     from matplotlib.figure import Figure
 
-    panels = {key: title for key, title in _PANELS.items() if any(row["curve"][key] for row in report["results"])}
+    on_gpu = any(row["curve"]["device_mb"] for row in report["results"])
+    # Without a GPU the processor's own clock counts: wall time shows what else the machine does.
+    left_out = ("cpu_ms",) if on_gpu else ("device_mb", "wall_ms")
+    panels = {key: title for key, title in _PANELS.items() if key not in left_out}
     figure = Figure(figsize=(4.2 * len(panels), 3.8), layout="constrained")
     FigureCanvasAgg(figure)
     for axes, (key, title) in zip(figure.subplots(1, len(panels)), panels.items(), strict=True):
@@ -42,5 +46,6 @@ def plot(report: dict[str, Any], path: Path) -> None:
         axes.grid(alpha=0.25)
     handles, labels = axes.get_legend_handles_labels()
     figure.legend(handles, labels, loc="outside lower center", ncols=len(labels), frameon=False, fontsize=9)
-    figure.suptitle(f"{report['frames']:,} frames, {report['objects']} object(s), {report['device']}", fontsize=11)
+    objects = "1 object" if report["objects"] == 1 else f"{report['objects']} objects"
+    figure.suptitle(f"{report['frames']:,} frames, {objects}, {report['device']}", fontsize=11)
     figure.savefig(path, format="png", dpi=120)
