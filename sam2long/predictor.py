@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 from os import PathLike
 from typing import Any
 
@@ -20,7 +20,6 @@ from sam2long.inspection import FrameHypothesis
 from sam2long.interactive import InteractivePredictor
 from sam2long.memory_bank import FrameMemory
 from sam2long.passes import run_pass, run_pass_as_sam2, start_propagation
-from sam2long.propagation import Propagation
 from sam2long.scores import FrameScores
 from sam2long.selection import ChooseMemoryFunction, SelectFunction, choose_memory, select_candidates
 from sam2long.session import SESSION_KEY, OpenPass, Session, checked_count
@@ -208,14 +207,9 @@ class SAM2LongVideoPredictor(InteractivePredictor):
             return
         self.propagate_in_video_preflight(inference_state)
         order = processing_order(inference_state, start_frame_idx, max_frame_num_to_track, reverse)
-        propagation = self._start_propagation(inference_state, reverse, order)
+        propagation = start_propagation(self, inference_state, reverse, order)
         obj_ids = propagation.obj_ids
         yield from run_pass(self, inference_state, propagation, OpenPass(order, reverse, obj_ids, len(obj_ids)))
-
-    def _start_propagation(
-        self, inference_state: dict[str, Any], reverse: bool, order: Sequence[int] = ()
-    ) -> Propagation:
-        return start_propagation(self, inference_state, reverse, order)
 
     def padded_batch_size(self, batch_size: int) -> int:
         """How many rows a batch of `batch_size` pathways is run with; the compiled predictor pads."""

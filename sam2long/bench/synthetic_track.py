@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import asdict, dataclass
 from typing import Any
 
@@ -12,6 +12,7 @@ from numpy.typing import NDArray
 
 from sam2long.bench.metrics import boundary_f, jaccard
 from sam2long.config import MemoryTreeConfig
+from sam2long.inspection import FrameHypothesis
 from sam2long.predictor import SAM2LongVideoPredictor
 from sam2long.synthetic import Clip, render, sample_scene
 
@@ -49,7 +50,7 @@ def track_clip(predictor: SAM2LongVideoPredictor, spec: ClipSpec, settings: Sequ
     """
     clip = spec.draw()
     record: dict[str, Any] = {**asdict(spec), "present": clip.present[:, 0].tolist(), "settings": {}}
-    features: dict[int, Any] = {}
+    features = _encode(predictor, clip)  # they do not depend on the setting
     for setting in settings:
         record["settings"][setting.name] = _track(predictor, clip, setting.tree, features)
     return record
@@ -59,27 +60,58 @@ def track_clip(predictor: SAM2LongVideoPredictor, spec: ClipSpec, settings: Sequ
 def _track(
     predictor: SAM2LongVideoPredictor, clip: Clip, tree: MemoryTreeConfig, features: dict[int, Any]
 ) -> dict[str, list[float]]:
-    state = predictor.init_state(clip.frames, memory_tree=tree)
-    if not features:
-        features.update(_encode(predictor, state))
-    state["cached_features"] = features  # image features do not depend on the setting
-    predictor.add_new_mask(state, 0, OBJECT, clip.masks[0, 0])
     scores: dict[str, list[float]] = {"j": [], "f": [], "double": []}
     oracle: list[float] = []
-    for frame_idx, _, logits in _propagate(predictor, state, clip, oracle):
-        if frame_idx == 0:
-            continue
+    if tree.num_pathways == 1:
+        answers = _answers_of_sam2(predictor, clip, tree, features)
+    else:
+        answers = _answers_of_tree(predictor, clip, tree, features, oracle)
+        scores["oracle"] = oracle
+    for frame_idx, _, logits in answers:
         found = _mask(logits)
         truth = clip.masks[frame_idx, 0]
         scores["j"].append(round(jaccard(found, truth), 4))
         scores["f"].append(round(boundary_f(found, truth), 4))
         scores["double"].append(round(_on_double(found, clip, frame_idx), 4))
-    if tree.num_pathways > 1:
-        scores["oracle"] = oracle
     return scores
 
 
-def _encode(predictor: SAM2LongVideoPredictor, state: dict[str, Any]) -> dict[int, Any]:
+Answers = Iterator[tuple[int, list[Any], torch.Tensor]]
+
+
+def _answers_of_sam2(
+    predictor: SAM2LongVideoPredictor, clip: Clip, tree: MemoryTreeConfig, features: dict[int, Any]
+) -> Answers:
+    state = predictor.init_state(clip.frames, memory_tree=tree)
+    state["cached_features"] = features
+    predictor.add_new_mask(state, 0, OBJECT, clip.masks[0, 0])
+    yield from (frame for frame in predictor.propagate_in_video(state) if frame[0] > 0)
+
+
+def _answers_of_tree(
+    predictor: SAM2LongVideoPredictor,
+    clip: Clip,
+    tree: MemoryTreeConfig,
+    features: dict[int, Any],
+    oracle: list[float],
+) -> Answers:
+    """As a stream, whose answers are a video's, so that every frame's pathways can be looked at when it is tracked.
+
+    The best J&F among them joins `oracle`.
+    """
+    state = predictor.init_stream(clip.frames[0], memory_tree=tree)
+    state["cached_features"] = features
+    predictor.add_new_mask(state, 0, OBJECT, clip.masks[0, 0])
+    for frame_idx, frame in enumerate(clip.frames[1:], start=1):
+        yield from predictor.track_frame(state, frame)
+        oracle.append(_best_pathway(predictor.get_hypotheses(state, OBJECT, frame_idx), clip, frame_idx))
+    yield from predictor.finish_stream(state)
+
+
+@torch.inference_mode()
+def _encode(predictor: SAM2LongVideoPredictor, clip: Clip) -> dict[int, Any]:
+    """SAM 2's cached image features of all frames."""
+    state = predictor.init_state(clip.frames)
     features = {}
     for frame_idx in range(state["num_frames"]):
         state["cached_features"] = {}
@@ -88,38 +120,10 @@ def _encode(predictor: SAM2LongVideoPredictor, state: dict[str, Any]) -> dict[in
     return features
 
 
-def _propagate(predictor: SAM2LongVideoPredictor, state: dict[str, Any], clip: Clip, oracle: list[float]) -> Any:
-    """The predictor's generator; on its way the best J&F among the live pathways of each frame joins `oracle`."""
-    start = predictor._start_propagation
-
-    def observed(*args: Any, **kwargs: Any) -> Any:
-        propagation = start(*args, **kwargs)
-        track = propagation.track
-
-        def track_and_score(frame_idx: int) -> None:
-            track(frame_idx)
-            tree = propagation._trees.get(OBJECT)
-            if frame_idx > 0 and tree is not None:
-                oracle.append(_best_pathway(tree.tips, clip, frame_idx))
-
-        propagation.__dict__["track"] = track_and_score
-        return propagation
-
-    predictor.__dict__["_start_propagation"] = observed  # hides the class's own for this pass
-    try:
-        yield from predictor.propagate_in_video(state)
-    finally:
-        del predictor.__dict__["_start_propagation"]
-
-
-def _best_pathway(tips: Sequence[Any], clip: Clip, frame_idx: int) -> float:
-    truth, size = clip.masks[frame_idx, 0], clip.frames.shape[1]
-    best = 0.0
-    for tip in tips:
-        logits = torch.nn.functional.interpolate(tip.output.mask_logits.float(), size=(size, size), mode="bilinear")
-        found = _mask(logits)
-        best = max(best, (jaccard(found, truth) + boundary_f(found, truth)) / 2)
-    return round(best, 4)
+def _best_pathway(hypotheses: Sequence[FrameHypothesis], clip: Clip, frame_idx: int) -> float:
+    truth = clip.masks[frame_idx, 0]
+    found = [_mask(hypothesis.video_res_masks) for hypothesis in hypotheses]
+    return round(max((jaccard(mask, truth) + boundary_f(mask, truth)) / 2 for mask in found), 4)
 
 
 def _mask(logits: torch.Tensor) -> NDArray[np.bool_]:

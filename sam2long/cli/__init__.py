@@ -37,7 +37,7 @@ def _parser() -> argparse.ArgumentParser:
     commands = parser.add_subparsers(title="commands", metavar="COMMAND", required=True)
     rooms = {
         "track": (track, "track objects through a video from clicks, boxes or masks"),
-        "demo": (demo, "track an object through the embedded clip with the embedded model"),
+        "demo": (demo, "SAM 2 beside the memory tree on the embedded clip, with the embedded model"),
     }
     if bench.BENCHMARKS:
         rooms["bench"] = (bench, "measure accuracy or speed")
