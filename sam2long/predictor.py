@@ -241,7 +241,8 @@ class SAM2LongVideoPredictor(InteractivePredictor):
     ) -> list[tuple[int, list[Any], Tensor]]:
         """Track the next frame of a stream.
 
-        Objects and prompts may be added between two calls, on any of the newest `streaming.NUM_HELD_FRAMES`.
+        Objects and prompts may be added between two calls, on any of the newest `streaming.NUM_HELD_FRAMES`. Scores
+        (`get_scores`) can be read until the next call, and of the newest `trunk.NUM_RECENT` frames after it.
 
         Args:
             inference_state: from `init_stream`, prompted.
