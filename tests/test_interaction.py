@@ -10,8 +10,7 @@ import torch
 from conftest import build_golden, moving_disks
 from sam2.sam2_video_predictor import SAM2VideoPredictor
 
-from sam2long import MemoryTreeConfig, SAM2LongVideoPredictor, holes
-from sam2long import predictor as predictor_module
+from sam2long import MemoryTreeConfig, SAM2LongVideoPredictor, holes, interactive
 from sam2long.trunk import NUM_RECENT, RecentFrames
 
 Clip = tuple[np.ndarray, np.ndarray]
@@ -448,7 +447,7 @@ def test_memories_around_a_correction_are_dropped(
 
 def test_holes_are_filled_without_sam2s_kernel(clip: Clip, monkeypatch: pytest.MonkeyPatch) -> None:
     """Holes up to the size of the whole mask: no background may be left, in prompts, answers or the state."""
-    for module in (holes, predictor_module):
+    for module in (holes, interactive):
         monkeypatch.setattr(module, "has_sam2_kernel", lambda: False)
     predictor = build("fill_hole_area=1024")  # masks are 32 x 32
     state = predictor.init_state(clip[0], memory_tree=BRANCHING)
