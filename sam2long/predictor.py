@@ -41,7 +41,8 @@ class SAM2LongVideoPredictor(InteractivePredictor):
         max_pending_frames: a frame that waits longer for its decision is decided for the best pathway so far;
             None (default) waits as long as it takes, 0 answers at once.
         encode_ahead: how many frames the image encoder runs ahead of the tracking, in one batch, on a GPU on a
-            stream of its own. 0 (default) keeps SAM 2's order; it pays to try 1 where the GPU, not the host, is busy.
+            stream of its own. 0 (default) keeps SAM 2's order; on a host that launches
+            kernels slower than its GPU runs them, running ahead was slower (bench/README.md).
         select: which candidates live on, see `sam2long.selection.select_candidates`.
         choose_memory: which frames a pathway remembers, see `sam2long.selection.choose_memory`.
         **kwargs: the arguments of `SAM2VideoPredictor`.
