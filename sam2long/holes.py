@@ -56,24 +56,25 @@ def small_components(mask: Tensor, max_area: int) -> Tensor:
         [N, 1, H, W] bool.
     """
     num_masks, _, height, width = mask.shape
+    size = height * width + 1
+    # Products, not `torch.where` with a number: a GPU launches one kernel more for every such number.
+    inside = mask.float()
     # 1 .. HW in every image, 0 outside; float32 is exact up to 2^24 and is what max_pool2d is fast in
-    start = torch.arange(1, height * width + 1, device=mask.device, dtype=torch.float32).view(1, 1, height, width)
-    labels = torch.where(mask, start, 0.0)
+    start = torch.arange(1, size, device=mask.device, dtype=torch.float32).view(1, 1, height, width)
+    labels = start * inside
     for step in range(1, max_area):
-        grown = torch.where(mask, F.max_pool2d(labels, 3, stride=1, padding=1), 0.0)
+        grown = F.max_pool2d(labels, 3, stride=1, padding=1) * inside
         # Looking whether anything changed costs a synchronisation on a GPU: worth it for large areas only.
         settled = step % 16 == 0 and torch.equal(grown, labels)
         labels = grown
         if settled:
             break
-    highest = F.max_pool2d(labels, 3, stride=1, padding=1)
-    lowest = -F.max_pool2d(torch.where(mask, -labels, -float("inf")), 3, stride=1, padding=1)
-    touches = mask & ((highest != labels) | (lowest != labels))
+    falling = inside * size - labels  # largest where the label is lowest, 0 outside
+    differs = (F.max_pool2d(labels, 3, stride=1, padding=1) != labels) | (
+        F.max_pool2d(falling, 3, stride=1, padding=1) != falling
+    )
+    # A pixel that touches another region counts for more than a small component may have.
+    weight = 1 + differs.view(num_masks, -1).long() * max_area
     index = labels.long().view(num_masks, -1)  # (N, HW), 0 is outside
-    size = height * width + 1
-    area = mask.new_zeros(num_masks, size, dtype=torch.int32)
-    area.scatter_add_(1, index, torch.ones_like(index, dtype=torch.int32))
-    open_regions = mask.new_zeros(num_masks, size, dtype=torch.int32)
-    open_regions.scatter_add_(1, index, touches.view(num_masks, -1).int())
-    is_small = (area <= max_area) & (open_regions == 0)
-    return mask & is_small.gather(1, index).view_as(mask)
+    weights = weight.new_zeros(num_masks, size).scatter_add_(1, index, weight)
+    return mask & (weights <= max_area).gather(1, index).view_as(mask)

@@ -42,13 +42,17 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--size", type=int, default=256, help="pixels a side (default 256)")
     parser.add_argument("--split", default="test", choices=["test", "val"], help="val is for tuning, test for reports")
     parser.add_argument("--pathways", default="1,2,3,4", help="contestants; 1 is SAM 2 (default 1,2,3,4)")
+    parser.add_argument(
+        "--merge-iou", type=float, help="add a contestant per tree that merges hypotheses agreeing at this IoU"
+    )
+    parser.add_argument("--merge-frames", type=int, default=8, help="... for so many frames (default 8)")
     parser.add_argument("--workers", type=int, default=2, help="processes, one thread each (default 2)")
     add_model_arguments(parser)
 
 
 def run(args: argparse.Namespace) -> int:
     model = choose_model(args)
-    settings = _settings(args.pathways, model)
+    settings = _settings(args, model)
     specs = _specs(args)
     folder = args.out / "clips"
     folder.mkdir(parents=True, exist_ok=True)
@@ -67,13 +71,21 @@ def run(args: argparse.Namespace) -> int:
     return 0
 
 
-def _settings(pathways: str, model: ModelChoice) -> list[Setting]:
+def _settings(args: argparse.Namespace, model: ModelChoice) -> list[Setting]:
+    """SAM 2, the trees, and behind them the trees that merge."""
     try:
-        counts = sorted({int(count) for count in pathways.split(",")} | {1})
+        counts = sorted({int(count) for count in args.pathways.split(",")} | {1})
         trees = [replace(model.memory_tree, num_pathways=count) for count in counts]
     except ValueError as error:
-        raise UserError(f"--pathways {pathways}: {error}") from error
-    return [Setting(BASELINE if tree.num_pathways == 1 else f"P={tree.num_pathways}", tree) for tree in trees]
+        raise UserError(f"--pathways {args.pathways}: {error}") from error
+    settings = [Setting(BASELINE if tree.num_pathways == 1 else f"P={tree.num_pathways}", tree) for tree in trees]
+    if args.merge_iou is None:
+        return settings
+    try:
+        merging = [replace(tree, merge_iou=args.merge_iou, merge_frames=args.merge_frames) for tree in trees[1:]]
+    except ValueError as error:
+        raise UserError(f"--merge-iou, --merge-frames: {error}") from error
+    return settings + [Setting(f"P={tree.num_pathways}, merging", tree) for tree in merging]
 
 
 def _specs(args: argparse.Namespace) -> list[ClipSpec]:

@@ -13,14 +13,15 @@ Record = dict[str, Any]
 Array = NDArray[np.float64]
 BASELINE = "SAM 2"
 _RESAMPLES = 10_000
-_MEASURES = ("J&F", "J", "F", "reappear", "switches", "oracle")
+_MEASURES = ("J&F", "J", "F", "reappear", "switches", "oracle", "pathways", "ms")
 
 
 def clip_figures(record: Record, setting: str) -> dict[str, float]:
     """One clip's figures for one setting, in percent (switches: a count).
 
     `reappear` is J&F over the frames on which the object is back after an absence; `switches` counts how often the
-    answer goes over to a look-alike; what a clip cannot tell is NaN.
+    answer goes over to a look-alike; `pathways` is the mean number of distinct ones, `ms` the milliseconds a frame
+    takes beyond its encoding; what a clip cannot tell is NaN.
     """
     scores = record["settings"][setting]
     j, f = np.asarray(scores["j"]), np.asarray(scores["f"])
@@ -35,6 +36,8 @@ def clip_figures(record: Record, setting: str) -> dict[str, float]:
         "reappear": 100 * float(both[back].mean()) if back.any() else float("nan"),
         "switches": float(switches),
         "oracle": 100 * float(np.mean(scores["oracle"])) if scores.get("oracle") else float("nan"),
+        "pathways": float(np.mean(scores["pathways"])) if scores.get("pathways") else float("nan"),
+        "ms": float(scores.get("ms", "nan")),
     }
 
 
@@ -86,15 +89,16 @@ def _named(values: tuple[float, float, float]) -> dict[str, float]:
 def table(summary: dict[str, Any]) -> str:
     """The summary as Markdown."""
     lines = [
-        "| suite | setting | J&F | J | F | gain in J&F [95 %] | after absence | its gain [95 %] | switches | oracle |",
-        "|---|---|---|---|---|---|---|---|---|---|",
+        "| suite | setting | J&F | J | F | gain in J&F [95 %] | after absence | its gain [95 %] | switches | oracle "
+        "| pathways | ms |",
+        "|" + "---|" * 12,
     ]
     for suite, figures in summary.items():
         for setting, row in figures["settings"].items():
             cells = [f"{suite} ({figures['clips']})", setting]
             cells += [_cell(row, name) for name in ("J&F", "J", "F")]
             cells += [_gain(row, "gain"), _cell(row, "reappear"), _gain(row, "reappear gain")]
-            cells += [_cell(row, "switches", 2), _cell(row, "oracle")]
+            cells += [_cell(row, "switches", 2), _cell(row, "oracle"), _cell(row, "pathways", 2), _cell(row, "ms")]
             lines.append(f"| {' | '.join(cells)} |")
     return "\n".join(lines) + "\n"
 
