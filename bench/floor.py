@@ -1,9 +1,10 @@
 """Operations and bytes of one tracked frame, stage by stage, and the bound they set on the tree's frame rate.
 
-    python bench/floor.py            prints the table of bench/README.md
+    python bench/floor.py            prints the tables of bench/README.md
 
 Counted on the real modules with PyTorch's flop counter, on tensors without data (device "meta"), at steady
-state: one conditioning frame, six recent memories, sixteen object pointers.
+state: one conditioning frame, six recent memories, sixteen object pointers. The second table counts the kernels that
+a frame launches, which do not depend on the image's size: it tracks small images on the CPU.
 """
 
 from __future__ import annotations
@@ -14,6 +15,8 @@ import torch
 from torch.utils.flop_counter import FlopCounterMode
 
 from sam2long import SAM2LongVideoPredictor, build_sam2long_video_predictor
+from sam2long.bench.launches import LONG_PASS, launches_per_frame
+from sam2long.bench.speed_run import Contestant, Race
 
 MODELS = {"tiny": "t", "small": "s", "base+": "b+", "large": "l"}
 NUM_POINTERS = 16
@@ -93,6 +96,23 @@ def measure(size: str) -> tuple[Floor, int]:
     return floor, memory.numel() * 2
 
 
+def launch_table() -> None:
+    columns = [(Contestant(0, "sam2"), 1), (Contestant(3, "shared"), 1), (Contestant(3, "distinct"), 1)]
+    columns += [(Contestant(0, "sam2"), 5), (Contestant(3, "shared"), 5), (Contestant(3, "distinct"), 5)]
+    print("| model | " + " | ".join(f"{c.name}, {n} object{'s' * (n > 1)}" for c, n in columns) + " |")
+    print("|" + "---|" * (1 + len(columns)))
+    for name, size in MODELS.items():
+        race = Race(
+            f"configs/sam2.1/sam2.1_hiera_{size}.yaml",
+            None,
+            torch.device("cpu"),
+            num_frames=LONG_PASS + 2,
+            overrides=["++model.image_size=256"],
+        )
+        kernels = [launches_per_frame(race, contestant, num_objects).kernels for contestant, num_objects in columns]
+        print(f"| {name} | " + " | ".join(f"{count:.0f}" for count in kernels) + " |", flush=True)
+
+
 def main() -> None:
     print("| model | encoder | attention | decoder | memory encoder | memory read | P=2 | P=3 | P=4 | P=3, 5 objects |")
     print("|" + "---|" * 10)
@@ -107,6 +127,8 @@ def main() -> None:
             *(f"{r:.2f}" for r in ratios),
         ]
         print("| " + " | ".join(cells) + " |")
+    print()
+    launch_table()
 
 
 if __name__ == "__main__":

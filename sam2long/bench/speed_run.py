@@ -74,6 +74,7 @@ class Race:
         num_frames: length of the clip.
         compiled: compile all components.
         encode_ahead: see `SAM2LongVideoPredictor`.
+        overrides: Hydra overrides of the model.
     """
 
     def __init__(
@@ -85,12 +86,13 @@ class Race:
         num_frames: int,
         compiled: bool = False,
         encode_ahead: int = 0,
+        overrides: Sequence[str] = (),
     ) -> None:
         self.device = device
         self._num_frames = num_frames
         torch.manual_seed(0)
         target = "SAM2VideoPredictorVOS" if compiled else "SAM2VideoPredictor"
-        overrides = [f"++model._target_=sam2.sam2_video_predictor.{target}"]
+        overrides = [*overrides, f"++model._target_=sam2.sam2_video_predictor.{target}"]
         overrides += ["++model.compile_image_encoder=true"] if compiled else []
         self._sam2: Any = build_sam2long_video_predictor(
             config, checkpoint, device=device, hydra_overrides_extra=overrides
@@ -145,6 +147,16 @@ class Race:
             self._wait()
             seconds = time.perf_counter() - start
             return seconds, torch.cuda.max_memory_allocated(self.device) / 2**20 if on_gpu else None
+
+    def track(
+        self, contestant: Contestant, num_objects: int, max_frames: int, watch: contextlib.AbstractContextManager[Any]
+    ) -> None:
+        """Track the first frames after the prompt, `watch` entered."""
+        with self._precision():
+            predictor, state = self._prompted(contestant, num_objects)
+            with watch:
+                for _ in predictor.propagate_in_video(state, max_frame_num_to_track=max_frames):
+                    pass
 
     def _prompted(self, contestant: Contestant, num_objects: int) -> tuple[SAM2VideoPredictor, dict[str, Any]]:
         tree = MemoryTreeConfig(num_pathways=max(contestant.num_pathways, 1))
