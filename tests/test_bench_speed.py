@@ -1,0 +1,58 @@
+"""The speed benchmark on a tiny model: who runs, what is counted, what is written."""
+
+from __future__ import annotations
+
+import argparse
+import json
+from pathlib import Path
+
+import pytest
+from conftest import GOLDEN
+
+from sam2long.bench import speed
+from sam2long.bench.speed_run import STAGES, select_distinct
+from sam2long.config import MemoryTreeConfig
+from sam2long.selection import Candidate
+
+
+def arguments(*given: str) -> argparse.Namespace:
+    parser = argparse.ArgumentParser()
+    speed.add_arguments(parser)
+    return parser.parse_args([*given])
+
+
+@pytest.mark.filterwarnings("ignore:(?s).*cannot import name '_C'")
+def test_table_and_json(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    out = tmp_path / "results" / "speed.json"
+    options = ["--config", str(GOLDEN / "model.yaml"), "--device", "cpu", "--frames", "6", "--rounds", "2"]
+    assert speed.run(arguments(*options, "--pathways", "1,3", "--objects", "1,2", "-o", str(out))) == 0
+    report = json.loads(out.read_text())
+    assert report["precision"] == "float32"
+    assert report["frames"] == 6
+    names = ["SAM 2", "P=1 shared", "P=3 shared", "P=3 distinct"]
+    assert [(r["objects"], r["name"]) for r in report["results"]] == [(n, name) for n in (1, 2) for name in names]
+    for result in report["results"]:
+        low, high = result["ratio_range"]
+        assert 0 < low <= result["ratio"] <= high
+        assert set(result["stages_ms"]) == {*STAGES, "rest"}
+        assert result["stages_ms"]["encoder"] > 0
+        assert result["peak_mb"] is None
+    assert {r["ratio"] for r in report["results"] if r["name"] == "SAM 2"} == {1.0}
+    table = out.with_suffix(".md").read_text()
+    assert table.strip() == capsys.readouterr().out.strip()
+    assert table.count("P=3 distinct") == 2
+
+
+def test_distinct_keeps_slots_apart() -> None:
+    """From one shared pathway, and from three."""
+    config = MemoryTreeConfig()
+    shared = [Candidate(slot, m, -0.1 * (m + 1), 0.9, 10.0) for slot in range(3) for m in range(3)]
+    assert [(c.slot_idx, c.mask_idx) for c in select_distinct(shared, config)] == [(0, 0), (1, 1), (2, 2)]
+    apart = [Candidate(slot, m, -0.1 * (m + 1) - slot, 0.9, 10.0) for slot in range(3) for m in range(3)]
+    assert [(c.slot_idx, c.mask_idx) for c in select_distinct(apart, config)] == [(0, 0), (1, 0), (2, 0)]
+
+
+@pytest.mark.parametrize("given", [["--pathways", "0"], ["--objects", "x"], ["--regime", "shared,apart"]])
+def test_bad_lists_are_refused(given: list[str]) -> None:
+    with pytest.raises(SystemExit):
+        arguments(*given)
