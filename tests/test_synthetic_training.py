@@ -120,6 +120,37 @@ def test_losses_say_what_they_mean() -> None:
     assert float(frame_losses(drawn, target, double, visibility)["alternative"]) < 0.01 < float(missed["alternative"])
 
 
+def test_heads_learn_and_nothing_else_does() -> None:
+    """A score head that calls everything visible learns from whole clips when the object is away."""
+    from demo_head_fit import Decoded, fit, head_losses, track
+    from train_demo import build_model
+
+    model = build_model(ROOT / "configs" / "demo.yaml", CPU).eval().requires_grad_(False)
+    model.load_state_dict(torch.load(ROOT / "checkpoints" / "demo.pt", weights_only=True)["model"])
+    decoder = model.sam_mask_decoder
+    decoded = track(model, "reappear", 0, 24, CPU)
+    with torch.no_grad():
+        decoder.pred_obj_score_head.layers[-1].bias += 8.0
+    before = {name: value.clone() for name, value in model.state_dict().items()}
+    # 23 frames from the mask, 24 from a click, one with a box; only three masks' IoUs or the single one's are known
+    assert decoded.true.shape == (48, 4)
+    assert decoded.true.isnan().sum(1).tolist() == [1] * 47 + [3]
+    assert decoded.true.nan_to_num().max() > 0.7
+    assert (decoded.visibility == 0).any()
+    heads = [decoder.iou_prediction_head, decoder.pred_obj_score_head]
+    with torch.no_grad():
+        worse = head_losses(heads, decoded)
+    fit(model, decoded, epochs=100, seed=0)
+    with torch.no_grad():
+        better = head_losses(heads, decoded)
+    assert better["score"] < 0.5 * worse["score"]
+    assert better["iou"] < worse["iou"]
+    changed = {name for name, value in model.state_dict().items() if not torch.equal(value, before[name])}
+    assert changed
+    assert all("iou_prediction_head" in name or "pred_obj_score_head" in name for name in changed)
+    assert len(Decoded.cat([decoded, decoded]).visibility) == 96
+
+
 @pytest.mark.slow
 def test_training_resumes_where_it_stopped(tmp_path: Path) -> None:
     from train_demo import main

@@ -93,7 +93,7 @@ class SceneStream(IterableDataset[PackedScenes]):
             index += step
 
 
-def _prompts(target: torch.Tensor, num_clicked: int) -> tuple[torch.Tensor, torch.Tensor]:
+def point_prompts(target: torch.Tensor, num_clicked: int) -> tuple[torch.Tensor, torch.Tensor]:
     """Clicks inside the masks (B, S, S) for the first `num_clicked`, loose boxes around the rest."""
     b, size = len(target), target.shape[-1]
     weight = target.flatten(1).float() + 1e-6
@@ -115,7 +115,7 @@ def _prompts(target: torch.Tensor, num_clicked: int) -> tuple[torch.Tensor, torc
     return torch.where(boxed[:, None, None], box, points), labels[boxed.long()]
 
 
-def _memory_plan(clips: int, num_frames: int, stage: Stage, device: torch.device) -> torch.Tensor:
+def memory_plan(clips: int, num_frames: int, stage: Stage, device: torch.device) -> torch.Tensor:
     """What every frame writes to memory: (clips, num_frames) of OWN_BEST, ANY_MASK, ON_DOUBLE, TRUE_BEST."""
     draw = torch.rand(clips, 1, device=device)
     kind = torch.where(torch.rand(clips, 1, device=device) < 0.7, ON_DOUBLE, ANY_MASK)
@@ -151,7 +151,7 @@ def make_batch(scenes: PackedScenes, size: int, bank: TextureBank, stage: Stage,
     points = torch.zeros(clips, 2, 2, device=device)
     labels = -torch.ones(clips, 2, dtype=torch.int32, device=device)
     if clips > num_masked:
-        points[num_masked:], labels[num_masked:] = _prompts(target[num_masked:, 0], num_clicked)
+        points[num_masked:], labels[num_masked:] = point_prompts(target[num_masked:, 0], num_clicked)
     return ClipBatch(
         frames=_augment(drawn.frames),
         target=target,
@@ -159,7 +159,7 @@ def make_batch(scenes: PackedScenes, size: int, bank: TextureBank, stage: Stage,
         visibility=(target.sum((2, 3)) / area).clamp(0, 1),
         points=points,
         labels=labels,
-        memory=_memory_plan(clips, num_frames, stage, device),
+        memory=memory_plan(clips, num_frames, stage, device),
         pick=torch.randint(0, 3, (clips, num_frames), device=device),
         gap=(torch.rand((), device=device) ** 3 * 120).floor(),
         num_masked=num_masked,

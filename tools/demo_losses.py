@@ -22,26 +22,39 @@ def mask_loss(logits: Tensor, truth: Tensor) -> Tensor:
     return MASK_WEIGHT * bce + DICE_WEIGHT * dice
 
 
+def iou_target(true: Tensor, score: Tensor, present: Tensor) -> Tensor:
+    """What predicted IoUs shall be, (B, M): the IoU of what would be *answered*.
+
+    An empty mask is answered where the object score (B,) is not positive; so, by `present` (B,), the right answer to an
+    absent object is worth 1 and a mask on something else 0. `true` (B, M) are the masks' IoUs with the object.
+    """
+    answered = torch.where(present[:, None], true, 0.0)
+    nothing = (~present).float()[:, None].expand_as(answered)
+    return torch.where(score[:, None] > 0, answered, nothing).detach()
+
+
+def score_target(visibility: Tensor) -> Tensor:
+    """What the sigmoid of the object score shall be: visibility with a soft edge, half at `PRESENT_FROM`.
+
+    So the score is small where visibility is in doubt.
+    """
+    return (visibility / (2 * PRESENT_FROM)).clamp(0, 1)
+
+
 def frame_losses(output: FrameOutput, target: Tensor, double: Tensor, visibility: Tensor) -> dict[str, Tensor]:
     """Losses of one frame for B clips, each a scalar.
 
     The mask loss goes to the best of the masks, where the object is there. Of the masks left over the best is drawn,
-    at a low weight, to the look-alike where one shows: the second hypothesis of an ambiguous frame. Each predicted IoU
-    is regressed to the IoU of what would be *answered*: an empty mask where the object score is not positive, so the
-    right answer to an absent object is worth 1 and a mask on something else 0.
-    The object score learns visibility with a soft edge: half visible at `PRESENT_FROM`, so it is small where
-    visibility is in doubt.
+    at a low weight, to the look-alike where one shows: the second hypothesis of an ambiguous frame.
     """
     present = visibility >= PRESENT_FROM
     losses = mask_loss(output.logits, target)
     best_loss, best = losses.min(1)
     mask = (best_loss * present).sum() / present.sum().clamp_min(1)
 
-    answered = torch.where(present[:, None], true_ious(output.logits, target), 0.0)
-    nothing = (~present).float()[:, None].expand_as(answered)
-    worth = torch.where(output.score[:, None] > 0, answered, nothing).detach()
+    worth = iou_target(true_ious(output.logits, target), output.score, present)
     iou = (output.ious - worth).abs().mean()
-    score = F.binary_cross_entropy_with_logits(output.score, (visibility / (2 * PRESENT_FROM)).clamp(0, 1))
+    score = F.binary_cross_entropy_with_logits(output.score, score_target(visibility))
 
     alternative = output.logits.new_zeros(())
     if output.logits.shape[1] > 1:

@@ -65,7 +65,9 @@ class FrameOutput:
 
 
 @dataclass
-class _Features:
+class ClipFeatures:
+    """What SAM 2's image encoder makes of B clips of T frames, coarse to fine."""
+
     pixels: Tensor  # (B, T, C, h, w)
     position: Tensor  # (h * w, 1, C)
     fine: list[Tensor]  # (B, T, c, 4h, 4w), (B, T, c, 2h, 2w)
@@ -91,9 +93,12 @@ class Rollout:
         self.mean = torch.tensor(PIXEL_MEAN, device=device).view(3, 1, 1)
         self.std = torch.tensor(PIXEL_STD, device=device).view(3, 1, 1)
 
-    def __call__(self, batch: ClipBatch) -> list[list[tuple[slice, FrameOutput]]]:
-        """The outputs of every frame, each with the slice of clips it is about (frame 0 has one per prompt kind)."""
-        features = self._encode(batch.frames)
+    def __call__(self, batch: ClipBatch, features: ClipFeatures | None = None) -> list[list[tuple[slice, FrameOutput]]]:
+        """The outputs of every frame, each with the slice of clips it is about (frame 0 has one per prompt kind).
+
+        `features` are those of the frames, from `encode`, where they are known already.
+        """
+        features = features or self.encode(batch.frames)
         first, memory, pointer = self._prompted_frame(batch, features)
         memories, pointers, outputs = [memory], [pointer], [first]
         everyone = slice(0, len(batch.frames))
@@ -107,16 +112,17 @@ class Rollout:
             outputs.append([(everyone, output)])
         return outputs
 
-    def _encode(self, frames: Tensor) -> _Features:
+    def encode(self, frames: Tensor) -> ClipFeatures:
+        """Image features of all frames (B, T, 3, S, S)."""
         b, t = frames.shape[:2]
         images = ((frames - self.mean) / self.std).flatten(0, 1)
         backbone = self.model.forward_image(images)
         levels = [level.unflatten(0, (b, t)) for level in backbone["backbone_fpn"][-3:]]
         position = backbone["vision_pos_enc"][-1][:1].flatten(2).permute(2, 0, 1)
-        return _Features(levels[2], position, levels[:2])
+        return ClipFeatures(levels[2], position, levels[:2])
 
     def _prompted_frame(
-        self, batch: ClipBatch, features: _Features
+        self, batch: ClipBatch, features: ClipFeatures
     ) -> tuple[list[tuple[slice, FrameOutput]], Tensor, Tensor]:
         model, size = self.model, len(batch.frames)
         masked = slice(0, batch.num_masked)
@@ -146,7 +152,7 @@ class Rollout:
         return outputs, torch.cat(memories), torch.cat(pointers)
 
     def _attend(
-        self, features: _Features, t: int, memories: list[Tensor], pointers: list[Tensor], gap: Tensor
+        self, features: ClipFeatures, t: int, memories: list[Tensor], pointers: list[Tensor], gap: Tensor
     ) -> Tensor:
         """The frame's features (B, C, h, w) after memory attention over the frames SAM 2 would remember at `t`."""
         model = self.model
@@ -202,7 +208,7 @@ class Rollout:
         return F.interpolate(low_res.float(), size=size, mode="bilinear", align_corners=False)
 
     def _remember(
-        self, batch: ClipBatch, features: _Features, t: int, group: slice, output: FrameOutput, tokens: Tensor
+        self, batch: ClipBatch, features: ClipFeatures, t: int, group: slice, output: FrameOutput, tokens: Tensor
     ) -> tuple[Tensor, Tensor]:
         """Chooses the mask to remember, notes it in `output`, and returns its memory and pointer."""
         how, truth = batch.memory[group, t], batch.target[group, t]

@@ -5,8 +5,9 @@ committed one was made and what it can do:
 
     python tools/train_demo.py --device cuda --minutes 13.5 --photographs 0.25 --out outputs/demo_model
 
-It writes `demo.pt` (fp16 weights for `configs/demo.yaml`), `curves.jsonl`, `curves.png`, `heads.json` (what the heads
-mean on held-out clips), `state.pt` and `optimiser.pt`; the same command with `--resume outputs/demo_model` goes on.
+After the curriculum the two score heads are fitted on whole clips (tools/demo_head_fit.py). It writes `demo.pt` (fp16
+weights for `configs/demo.yaml`), `curves.jsonl`, `curves.png`, `heads.json` (what the heads mean on held-out clips),
+`state.pt` and `optimiser.pt`; the same command with `--resume outputs/demo_model` goes on.
 """
 
 from __future__ import annotations
@@ -22,6 +23,7 @@ from pathlib import Path
 
 import torch
 from demo_data import CURRICULUM, SceneStream, Stage, copy_into, make_batch
+from demo_head_fit import fit_heads, save_file, save_half
 from demo_heads import measure_heads
 from demo_losses import clip_losses
 from demo_rollout import ClipBatch, Rollout
@@ -134,13 +136,10 @@ class Trainer:
 
     def save(self) -> None:
         """Writes the fp16 model and what --resume needs, each file whole or not at all."""
-        half = {name: value.half().cpu() for name, value in self.average.state_dict().items()}
+        save_half(self.average, self.options.out / "demo.pt")
+        save_file(self.optimiser.state_dict(), self.options.out / "optimiser.pt")
         state = {"model": self.model.state_dict(), "step": self.step, "trained_s": self.trained_s}
-        contents = {"demo.pt": {"model": half}, "optimiser.pt": self.optimiser.state_dict(), "state.pt": state}
-        for name, content in contents.items():
-            part = self.options.out / f"{name}.part"
-            torch.save(content, part)
-            os.replace(part, self.options.out / name)
+        save_file(state, self.options.out / "state.pt")
 
     @property
     def progress(self) -> float:
@@ -274,6 +273,8 @@ def parse(argv: list[str] | None = None) -> argparse.Namespace:
     parser.add_argument("--photographs", type=float, default=0.0, help="share of textures cut from photographs")
     parser.add_argument("--graphed", action=argparse.BooleanOptionalAction, default=torch.cuda.is_available())
     parser.add_argument("--log-every", type=int, default=50)
+    parser.add_argument("--fit-clips", type=int, default=25, help="clips a suite and round to fit heads on; 0: none")
+    parser.add_argument("--fit-rounds", type=int, default=2)
     parser.add_argument("--heads-clips", type=int, default=24, help="held-out clips a suite for heads.json; 0: none")
     parser.add_argument("--heads-split", default="val", choices=["val", "test"])
     return parser.parse_args(argv)
@@ -288,6 +289,9 @@ def main(argv: list[str] | None = None) -> None:
     trainer = Trainer(options)
     trainer.train()
     plot_curves(options.out)
+    if options.fit_clips and trainer.progress == 1.0:
+        fit_heads(trainer.average, trainer.device, clips=options.fit_clips, rounds=options.fit_rounds)
+        save_half(trainer.average, options.out / "demo.pt")
     if options.heads_clips:
         report = measure_heads(trainer.average, trainer.device, split=options.heads_split, clips=options.heads_clips)
         (options.out / "heads.json").write_text(json.dumps(report, indent=1), encoding="utf-8")
