@@ -43,6 +43,7 @@ def build_sam2long_video_predictor(
     apply_postprocessing: bool = True,
     vos_optimized: bool = False,
     memory_tree: MemoryTreeLike = None,
+    max_pending_frames: int | None = None,
 ) -> SAM2LongVideoPredictor:
     """Build a predictor; the counterpart of sam2's `build_sam2_video_predictor`.
 
@@ -57,6 +58,7 @@ def build_sam2long_video_predictor(
             its values win over `hydra_overrides_extra`, as they do in sam2.
         vos_optimized: compile all components.
         memory_tree: settings of the tree: a `MemoryTreeConfig`, a name, a path, or None for the paper's.
+        max_pending_frames: see `SAM2LongVideoPredictor`.
 
     Raises:
         FileNotFoundError: if the config or the checkpoint does not exist.
@@ -78,13 +80,18 @@ def build_sam2long_video_predictor(
     cfg = _compose(find_config(config_file), overrides)
     OmegaConf.resolve(cfg)
     # As plain values: Hydra would turn the object into a config of its own.
-    tree = {"memory_tree": asdict(tree_config)} if memory_tree is not None else {}
+    tree: dict[str, Any] = {"memory_tree": asdict(tree_config)} if memory_tree is not None else {}
+    if max_pending_frames is not None:
+        tree["max_pending_frames"] = max_pending_frames
     try:
         model = instantiate(cfg.model, _recursive_=True, **tree)
     except InstantiationException as error:
         # Hydra wraps what a constructor raises; a setting that is refused reaches the caller as it was said
         refusal = error.__cause__
-        raise refusal if isinstance(refusal, ValueError) else error from None
+        if isinstance(refusal, ValueError):
+            raise refusal from None
+        reason = str(refusal) or "an assertion of its own fails (see above)"
+        raise ValueError(f"sam2 cannot build this model from {config_file} with {overrides}: {reason}") from refusal
     if ckpt_path is not None:
         load_checkpoint(model, ckpt_path)
     model = model.to(device or ("cuda" if torch.cuda.is_available() else "cpu"))

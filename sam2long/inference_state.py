@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import sys
 import warnings
 from typing import Any
 
@@ -16,6 +17,9 @@ _FORK_KEYS = {
     "iou_thre": "iou_threshold",
     "uncertainty": "uncertainty_threshold",
 }
+# Where a state notes which of them were named in a warning.
+_NAMED_FORK_KEYS = "sam2long_named_fork_keys"
+_NOT_THE_USER = ("sam2long", "sam2", "torch", "tqdm", "contextlib")
 
 
 def new_inference_state(
@@ -65,14 +69,37 @@ def processing_order(
 
 
 def with_fork_keys(inference_state: dict[str, Any], config: MemoryTreeConfig) -> MemoryTreeConfig:
-    """`config`, changed by the keys that code written for the authors' fork sets on the state."""
-    given = {ours: inference_state[theirs] for theirs, ours in _FORK_KEYS.items() if theirs in inference_state}
-    if not given or dataclasses.replace(config, **given) == config:
+    """`config`, changed by the keys that code written for the authors' fork sets on the state.
+
+    Raises:
+        ValueError: naming the key, if its value makes no sense.
+    """
+    given = {theirs: inference_state[theirs] for theirs in _FORK_KEYS if theirs in inference_state}
+    if not given:
         return config
-    keys = [key for key in _FORK_KEYS if key in inference_state]
-    warnings.warn(
-        f"inference_state keys {keys} are deprecated; pass init_state(..., memory_tree=MemoryTreeConfig(...)) instead",
-        DeprecationWarning,
-        stacklevel=4,
-    )
-    return dataclasses.replace(config, **given)
+    if inference_state.get(_NAMED_FORK_KEYS) != given:  # once for what was set, not on every frame
+        inference_state[_NAMED_FORK_KEYS] = given
+        warnings.warn(
+            f"inference_state keys {list(given)} are deprecated; pass init_state(..., "
+            "memory_tree=MemoryTreeConfig(...)) instead",
+            DeprecationWarning,
+            stacklevel=_level_of_caller(),
+        )
+    for theirs, value in given.items():
+        try:
+            config = dataclasses.replace(config, **{_FORK_KEYS[theirs]: value})
+        except ValueError as error:
+            raise ValueError(f'inference_state["{theirs}"]: {error}') from error
+    return config
+
+
+def _level_of_caller() -> int:
+    """The `stacklevel` at which a warning of this module's caller names the user's line.
+
+    By default Python shows a DeprecationWarning only where it names a line of the program itself, and between that
+    and this module lie layers of ours, of sam2 and of torch, as many as the call has.
+    """
+    frame, level = sys._getframe(1), 1
+    while frame.f_back is not None and frame.f_globals.get("__name__", "").split(".")[0] in _NOT_THE_USER:
+        frame, level = frame.f_back, level + 1
+    return level

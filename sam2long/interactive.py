@@ -124,9 +124,15 @@ class InteractivePredictor(SAM2VideoPredictor):
         objects = inference_state["output_dict_per_obj"].items()
         obj_idx = next(obj_idx for obj_idx, outputs in objects if outputs is output_dict)
         reach = self.memory_temporal_stride_for_eval * self.num_maskmem
-        for t in range(frame_idx - reach, frame_idx + reach + 1):
-            if isinstance(output_dict["non_cond_frame_outputs"].get(t), TrackedFrame):
-                self.restore_features(inference_state, inference_state["obj_idx_to_id"][obj_idx], t)
+        around = range(frame_idx - reach, frame_idx + reach + 1)
+        tracked = {t: output_dict["non_cond_frame_outputs"].get(t) for t in around}
+        frames = {t: frame for t, frame in tracked.items() if isinstance(frame, TrackedFrame)}
+        obj_id = inference_state["obj_idx_to_id"][obj_idx]
+        for frame in frames.values():
+            if frame["maskmem_features"] is not None:  # before a restored frame takes its place
+                self._session(inference_state).recent.touch(obj_id, frame)
+        for t in frames:
+            self.restore_features(inference_state, obj_id, t)
 
     def restore_features(self, inference_state: dict[str, Any], obj_id: Any, frame_idx: int) -> Tensor:
         """Memory features of a tracked frame, [1, C_mem, H, W]; computed again from its mask if they were let go."""

@@ -88,24 +88,27 @@ class SAM2LongVideoPredictor(InteractivePredictor):
         predictor: SAM2VideoPredictor,
         memory_tree: MemoryTreeLike = None,
         max_pending_frames: int | None = None,
+        encode_ahead: int = 0,
+        select: SelectFunction = select_candidates,
+        choose_memory: ChooseMemoryFunction[FrameMemory] = choose_memory,
     ) -> SAM2LongVideoPredictor:
         """Our predictor around a predictor that exists already: its modules are shared, no weight is copied.
 
         Args:
             predictor: a `SAM2VideoPredictor`; it stays usable.
-            memory_tree, max_pending_frames: as in the constructor.
+            memory_tree, max_pending_frames, encode_ahead, select, choose_memory: as in the constructor.
         """
         if not isinstance(predictor, SAM2VideoPredictor):
             raise ValueError(f"from_sam2 takes a SAM2VideoPredictor, got {type(predictor).__name__}")
         if isinstance(predictor, SAM2VideoPredictorVOS) and not issubclass(cls, SAM2VideoPredictorVOS):
             from sam2long.compiled import SAM2LongVideoPredictorVOS
 
-            return SAM2LongVideoPredictorVOS.from_sam2(predictor, memory_tree, max_pending_frames)
+            cls = SAM2LongVideoPredictorVOS
         ours: SAM2LongVideoPredictor = cls.__new__(cls)
         for name, value in vars(predictor).items():
             # nn.Module keeps parameters and modules in dicts: a new dict, the same modules
             ours.__dict__[name] = value.copy() if isinstance(value, dict) else value
-        ours._set_up_tree(memory_tree, max_pending_frames)
+        ours._set_up_tree(memory_tree, max_pending_frames, encode_ahead, select, choose_memory)
         return ours
 
     @classmethod

@@ -85,8 +85,8 @@ class Propagation:
         self._max_obj_ptrs: int = min(inference_state["num_frames"], predictor.max_obj_ptrs_in_encoder)
         spatial_pos = inference_state["constants"]["maskmem_pos_enc"][-1]
         modulation, device = session.config.modulation, inference_state["device"]
-        bank = MemoryBank(predictor, spatial_pos, self._max_obj_ptrs, modulation, device)
-        self._model = HypothesisModel(predictor, bank)
+        self._bank = MemoryBank(predictor, spatial_pos, self._max_obj_ptrs, modulation, device)
+        self._model = HypothesisModel(predictor, self._bank)
         self._features = ImageFeatures(predictor, inference_state, order, predictor.encode_ahead)
         session.recent.keep_only(self.obj_ids)
         trees = after._trees if after else {}
@@ -222,17 +222,23 @@ class Propagation:
         if obj_id not in self._trees:
             self._plant(obj_id, frame_idx)
         memories = self._state_memories(obj_id)
-        return [
+        pathways = [
             _Pathway(obj_id, tip, memories.of_pathway(frame_idx, tip.remembered)) for tip in self._trees[obj_id].tips
         ]
+        for pathway in pathways:
+            self._restore_attended(pathway)
+        return pathways
+
+    def _restore_attended(self, pathway: _Pathway) -> None:
+        """Compute the spatial memories of committed frames again where they were let go; older frames only point."""
+        for memory in self._bank.spatial_memories(pathway.memory):
+            if memory.features is None and memory.frame_idx in self._outputs(pathway.obj_id)["non_cond_frame_outputs"]:
+                memory.features = self._predictor.restore_features(self._state, pathway.obj_id, memory.frame_idx)
 
     def _plant(self, obj_id: Any, frame_idx: int) -> None:
         """A tree that grows from the committed past."""
         memories = self._state_memories(obj_id)
         remembered, score = memories.recall(frame_idx, self._remember, self._before.pop(obj_id, ()))
-        for memory in remembered:
-            if memory.frame_idx in self._outputs(obj_id)["non_cond_frame_outputs"]:
-                memory.features = self._predictor.restore_features(self._state, obj_id, memory.frame_idx)
         root: Node = MemoryNode(frame_idx, score, remembered=remembered)
         self._trees[obj_id] = MemoryTree.plant(root, self._session.config.num_pathways)
 

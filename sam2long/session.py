@@ -22,7 +22,7 @@ class OpenPass:
     Attributes:
         remaining: the frames it has still to track, in order.
         reverse: whether time runs backwards.
-        obj_ids: the list it yields; SAM 2 appends to it where objects are added, and replaces it where one is removed.
+        obj_ids: the list it yields; SAM 2 replaces its own where objects are added or removed, and empties it on reset.
         num_objects: how many objects there were when it began; SAM 2's own pass tracks no others.
         loaded: whether it came with `load_state` and is not yet resumed.
     """

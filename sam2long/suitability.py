@@ -28,7 +28,7 @@ def check_model_suits_tree(model: Any, config: MemoryTreeConfig) -> None:
             "memory tree, which chooses its memories by their scores: set it to 1 (or num_pathways=1)"
         )
     # With these SAM 2 itself fails, or computes NaN, once a video is under way.
-    if model.max_cond_frames_in_attn in (0, 1):
+    if model.max_cond_frames_in_attn < 2 and model.max_cond_frames_in_attn != -1:
         raise ValueError(
             f"max_cond_frames_in_attn={model.max_cond_frames_in_attn} cannot be met: SAM 2 attends to the closest "
             "conditioning frames on both sides; set it to 2 or more, or to -1 for all of them"

@@ -226,6 +226,11 @@ class RecentFrames:
             if self._compact:
                 oldest.compact(self._shelf)
 
+    def touch(self, obj_id: Any, frame: TrackedFrame) -> None:
+        """A whole frame is needed again: it is the last to be compacted."""
+        others = [known for known in self._frames.get(obj_id, ()) if known is not frame]
+        self._frames[obj_id] = deque([*others, frame])
+
     def by_object(self) -> dict[Any, list[TrackedFrame]]:
         """The frames that are whole, oldest first, by object id."""
         return {obj_id: list(frames) for obj_id, frames in self._frames.items()}

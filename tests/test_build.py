@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -15,6 +16,7 @@ from sam2.sam2_video_predictor import SAM2VideoPredictor
 
 import sam2long
 from sam2long import MemoryTreeConfig, SAM2LongVideoPredictor, build_sam2long_video_predictor
+from sam2long.selection import Candidate
 
 OFFICIAL = sorted(HF_MODEL_ID_TO_FILENAMES)
 
@@ -135,3 +137,21 @@ def test_options_without_meaning_for_a_tree_are_refused(override: str, option: s
 def test_vanilla_class_is_untouched() -> None:
     assert issubclass(SAM2LongVideoPredictor, SAM2VideoPredictor)
     assert SAM2VideoPredictor.propagate_in_video.__module__ == "sam2.sam2_video_predictor"
+
+
+def test_what_sam2_itself_refuses_is_named() -> None:
+    """sam2 fails on it with an error of torch's, or an assertion without a word."""
+    with pytest.raises(ValueError, match=r"sam2 cannot build this model .*num_maskmem=-1"):
+        build_golden(ckpt_path=None, hydra_overrides_extra=["++model.num_maskmem=-1"])
+
+
+def test_settings_of_builders_reach_the_predictor() -> None:
+    assert build_golden(max_pending_frames=3).max_pending_frames == 3
+    with pytest.raises(ValueError, match="max_pending_frames must be None or an integer >= 0"):
+        build_golden(max_pending_frames=-1)
+
+    def first(candidates: Sequence[Candidate], config: MemoryTreeConfig) -> list[Candidate]:
+        return list(candidates[: config.num_pathways])
+
+    ours = SAM2LongVideoPredictor.from_sam2(build_golden(), max_pending_frames=2, encode_ahead=1, select=first)
+    assert (ours.max_pending_frames, ours.encode_ahead, ours.select) == (2, 1, first)

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import warnings
 from typing import Any
+from unittest.mock import patch
 
 import numpy as np
 import pytest
@@ -270,8 +272,27 @@ def test_keys_of_the_authors_fork_are_honoured(predictor: SAM2LongVideoPredictor
     assert changed(masks, track(predictor, start(predictor, clip, memory_tree=ours))) == set()
     state = start(predictor, clip)
     state["num_pathway"] = 0
-    with pytest.raises(ValueError, match="num_pathways must be an integer >= 1"):
+    with (
+        pytest.warns(DeprecationWarning, match="num_pathway"),
+        pytest.raises(ValueError, match=r'inference_state\["num_pathway"\]: num_pathways must be an integer >= 1'),
+    ):
         track(predictor, state)
+
+
+@pytest.mark.parametrize(
+    "keys", [{"num_pathway": 1}, {"iou_thre": 0.1}, {"num_pathway": 3, "iou_thre": 0.3, "uncertainty": 2}]
+)
+def test_keys_of_the_fork_are_named_once(predictor: SAM2LongVideoPredictor, clip: Clip, keys: dict[str, Any]) -> None:
+    """Also where they change nothing, and at a line of the program: elsewhere Python hides a DeprecationWarning."""
+    state = predictor.init_state(clip[0])
+    state.update(keys)
+    with warnings.catch_warnings(record=True) as caught:
+        warnings.simplefilter("always")
+        predictor.add_new_points_or_box(state, 0, 1, points=[disk_centre(clip, 0, 0)], labels=[1])
+        list(predictor.propagate_in_video(state))
+        list(predictor.propagate_in_video(state, start_frame_idx=3))
+    named = [warning for warning in caught if issubclass(warning.category, DeprecationWarning)]
+    assert [warning.filename for warning in named] == [__file__]
 
 
 def test_the_tree_can_be_switched_off_between_passes(predictor: SAM2LongVideoPredictor) -> None:
@@ -285,6 +306,30 @@ def test_the_tree_can_be_switched_off_between_passes(predictor: SAM2LongVideoPre
 
 
 # -- long videos ---------------------------------------------------------------------------------------------------
+
+
+def test_going_back_among_recent_frames_computes_nothing_again() -> None:
+    """Frames that are still whole are neither encoded again nor pushed out by each other."""
+    predictor, clip = build_golden(), moving_disks(40)
+    results = []
+    for num_recent in (NUM_RECENT, 10_000):
+        state = start(predictor, clip)
+        predictor._session(state).recent = RecentFrames(num_recent)
+        track(predictor, state)
+        with patch.object(predictor, "forward_image", wraps=predictor.forward_image) as encode:
+            results.append(track(predictor, state, start_frame_idx=15, max_frame_num_to_track=3))
+        assert encode.call_count == 4
+    assert changed(*results) == set()
+
+
+def test_a_click_restores_around_it_without_pushing_out_what_it_reads() -> None:
+    predictor, clip = build_golden(), moving_disks(40)
+    state = start(predictor, clip)
+    track(predictor, state)  # frames 8 to 39 are whole
+    predictor.add_new_points_or_box(state, 10, 1, points=[disk_centre(clip, 0, 10)], labels=[1])
+    tracked = state["output_dict_per_obj"][0]["non_cond_frame_outputs"]
+    assert all(tracked[t].packed() is None or tracked[t]["maskmem_features"] is not None for t in range(3, 18))
+    assert all(tracked[t].packed() is None for t in range(8, 18))
 
 
 def test_old_frames_can_be_corrected_and_tracked_again() -> None:
@@ -377,6 +422,7 @@ def test_every_option_works_with_a_tree(options: tuple[str, ...], clip: Clip) ->
         (("multimask_min_pt_num=1",), "three masks"),
         (("memory_temporal_stride_for_eval=2",), "memory_temporal_stride_for_eval=2"),
         (("max_cond_frames_in_attn=1",), "max_cond_frames_in_attn=1"),
+        (("max_cond_frames_in_attn=-2",), "max_cond_frames_in_attn=-2"),
         (("max_obj_ptrs_in_encoder=1",), "max_obj_ptrs_in_encoder=1"),
     ],
     ids=lambda value: " ".join(value) if isinstance(value, tuple) else "",
