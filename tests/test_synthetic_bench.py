@@ -34,6 +34,9 @@ def test_figures_of_a_clip() -> None:
     assert np.isnan(figures["oracle"])
     f = scores([0.5] * 7, f=[1.0] * 7)
     assert clip_figures(record(present, {BASELINE: f}), BASELINE)["J&F"] == pytest.approx(75.0)
+    costs = {**scores([0.5] * 7), "pathways": [1, 1, 3, 3, 3, 2, 1], "ms": 12.5}
+    figures = clip_figures(record(present, {"P=3": costs}), "P=3")
+    assert (figures["pathways"], figures["ms"]) == (2.0, 12.5)
 
 
 def test_no_absence_no_reappearance() -> None:
@@ -82,6 +85,9 @@ def test_run_and_resume(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None
     # While all slots share one hypothesis the best pathway is the answer.
     answer = np.add(first["settings"]["P=2"]["j"], first["settings"]["P=2"]["f"]) / 2
     assert np.allclose(first["settings"]["P=2"]["oracle"], answer, atol=1e-3)
+    assert first["settings"]["SAM 2"]["pathways"] == [1, 1, 1]
+    assert all(1 <= count <= 2 for count in first["settings"]["P=2"]["pathways"])
+    assert all(scores["ms"] > 0 for scores in first["settings"].values())
     summary = json.loads((tmp_path / "summary.json").read_text())
     assert summary["suites"]["easy"]["clips"] == 1
     assert (tmp_path / "gain.png").stat().st_size > 1000
@@ -103,6 +109,17 @@ def test_run_and_resume(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None
     assert started == [1]
 
 
+def test_merging_competes_with_the_same_tree(tmp_path: Path) -> None:
+    """Hypotheses that agree somewhat for a single frame are merged, so fewer pathways are run."""
+    uncertain = ["--pathways", "3", "--uncertainty-threshold", "100", "--frames", "8"]
+    synthetic.run(arguments(tmp_path, *uncertain, "--merge-iou", "0.5", "--merge-frames", "1"))
+    rows = json.loads((tmp_path / "summary.json").read_text())["suites"]["easy"]["settings"]
+    assert set(rows) == {"SAM 2", "P=3", "P=3, merging"}
+    assert rows["SAM 2"]["pathways"]["mean"] == 1
+    assert 1 <= rows["P=3, merging"]["pathways"]["mean"] < rows["P=3"]["pathways"]["mean"]
+    assert "gain" in rows["P=3, merging"]
+
+
 @pytest.mark.parametrize(
     ("more", "message"),
     [
@@ -110,6 +127,7 @@ def test_run_and_resume(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None
         (["--pathways", "1,x"], "--pathways 1,x"),
         (["--pathways", "0"], "num_pathways must be an integer >= 1"),
         (["--clips", "0"], "must be at least 1"),
+        (["--merge-iou", "2"], "merge_iou must be None or a number"),
     ],
 )
 def test_bad_options_are_named(tmp_path: Path, more: list[str], message: str) -> None:

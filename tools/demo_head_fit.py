@@ -1,12 +1,13 @@
-"""The last stage of the demo model's training: its two score heads, fitted on whole clips it tracks itself.
+"""Fits the demo model's two score heads on whole clips that it tracks itself.
 
-    python tools/demo_head_fit.py checkpoints/demo.pt -o outputs/demo_model/demo.pt
+    python tools/demo_head_fit.py checkpoints/demo.pt -o outputs/demo_model/demo.pt --clips 15
 
 The curriculum's clips are short: on them the object is seldom away for long, and memory seldom wrong for long. On a
 clip of sixty frames a model so trained still says "visible" of an absent object, and trusts the mask it drifted to.
 Here everything but the heads for predicted IoU and object score stays as it is, so that no gradient passes through
 time and clips can be as long as those to be tracked. The clips are of the split `train`; every round tracks with the
-heads of the round before, so that they learn about the states that they themselves lead to.
+heads of the round before, so that they learn about the states that they themselves lead to. The committed model has
+not had this stage: checkpoints/demo.md says what it does to it.
 """
 
 from __future__ import annotations

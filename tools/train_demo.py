@@ -5,9 +5,9 @@ committed one was made and what it can do:
 
     python tools/train_demo.py --device cuda --minutes 13.5 --photographs 0.25 --out outputs/demo_model
 
-After the curriculum the two score heads are fitted on whole clips (tools/demo_head_fit.py). It writes `demo.pt` (fp16
-weights for `configs/demo.yaml`), `curves.jsonl`, `curves.png`, `heads.json` (what the heads mean on held-out clips),
-`state.pt` and `optimiser.pt`; the same command with `--resume outputs/demo_model` goes on.
+It writes `demo.pt` (fp16 weights for `configs/demo.yaml`), `curves.jsonl`, `curves.png`, `heads.json` (what the heads
+mean on held-out clips), `state.pt` and `optimiser.pt`; the same command with `--resume outputs/demo_model` goes on.
+With `--fit-clips` the two score heads are fitted on whole clips after the curriculum (tools/demo_head_fit.py).
 """
 
 from __future__ import annotations
@@ -273,7 +273,9 @@ def parse(argv: list[str] | None = None) -> argparse.Namespace:
     parser.add_argument("--photographs", type=float, default=0.0, help="share of textures cut from photographs")
     parser.add_argument("--graphed", action=argparse.BooleanOptionalAction, default=torch.cuda.is_available())
     parser.add_argument("--log-every", type=int, default=50)
-    parser.add_argument("--fit-clips", type=int, default=25, help="clips a suite and round to fit heads on; 0: none")
+    parser.add_argument(
+        "--fit-clips", type=int, default=0, help="clips a suite and round to fit heads on (default: none)"
+    )
     parser.add_argument("--fit-rounds", type=int, default=2)
     parser.add_argument("--heads-clips", type=int, default=24, help="held-out clips a suite for heads.json; 0: none")
     parser.add_argument("--heads-split", default="val", choices=["val", "test"])

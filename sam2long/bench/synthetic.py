@@ -43,7 +43,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--split", default="test", choices=["test", "val"], help="val is for tuning, test for reports")
     parser.add_argument("--pathways", default="1,2,3,4", help="contestants; 1 is SAM 2 (default 1,2,3,4)")
     parser.add_argument(
-        "--merge-iou", type=float, help="add a contestant per tree that merges hypotheses agreeing at this IoU"
+        "--merge-iou", type=float, help="add a tree (--num-pathways) that merges hypotheses agreeing at this IoU"
     )
     parser.add_argument("--merge-frames", type=int, default=8, help="... for so many frames (default 8)")
     parser.add_argument("--workers", type=int, default=2, help="processes, one thread each (default 2)")
@@ -72,7 +72,7 @@ def run(args: argparse.Namespace) -> int:
 
 
 def _settings(args: argparse.Namespace, model: ModelChoice) -> list[Setting]:
-    """SAM 2, the trees, and behind them the trees that merge."""
+    """SAM 2, the trees, and behind them the one that merges."""
     try:
         counts = sorted({int(count) for count in args.pathways.split(",")} | {1})
         trees = [replace(model.memory_tree, num_pathways=count) for count in counts]
@@ -82,10 +82,10 @@ def _settings(args: argparse.Namespace, model: ModelChoice) -> list[Setting]:
     if args.merge_iou is None:
         return settings
     try:
-        merging = [replace(tree, merge_iou=args.merge_iou, merge_frames=args.merge_frames) for tree in trees[1:]]
+        merging = replace(model.memory_tree, merge_iou=args.merge_iou, merge_frames=args.merge_frames)
     except ValueError as error:
         raise UserError(f"--merge-iou, --merge-frames: {error}") from error
-    return settings + [Setting(f"P={tree.num_pathways}, merging", tree) for tree in merging]
+    return [*settings, Setting(f"P={merging.num_pathways}, merging", merging)]
 
 
 def _specs(args: argparse.Namespace) -> list[ClipSpec]:
