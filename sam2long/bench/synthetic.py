@@ -59,9 +59,10 @@ def run(args: argparse.Namespace) -> int:
     records = list(tqdm(_records(specs, settings, model, folder, args.workers), total=len(specs), desc="clips"))
     summary = summarise(sorted(records, key=lambda record: (list(SUITES).index(record["suite"]), record["seed"])))
     report = {
-        "config": model.config,
-        "checkpoint": str(model.checkpoint),
-        **asdict(replace(specs[0], suite="", seed=0)),
+        "config": Path(model.config).name,
+        "checkpoint": model.checkpoint.name,
+        "model": _fingerprint(model),
+        **{name: value for name, value in asdict(specs[0]).items() if name not in ("suite", "seed")},
     }
     _write(args.out / "summary.json", json.dumps({**report, "suites": summary}, indent=1))
     _write(args.out / "table.md", table(summary))
