@@ -107,7 +107,7 @@ def launch_table() -> None:
             None,
             torch.device("cpu"),
             num_frames=LONG_PASS + 2,
-            overrides=["++model.image_size=256"],
+            overrides=["++model.image_size=128"],
         )
         kernels = [launches_per_frame(race, contestant, num_objects).kernels for contestant, num_objects in columns]
         print(f"| {name} | " + " | ".join(f"{count:.0f}" for count in kernels) + " |", flush=True)

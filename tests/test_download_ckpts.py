@@ -169,6 +169,8 @@ def test_ctrl_c_leaves_no_half_file_under_the_final_name(client: Path, server: S
         stdout=subprocess.DEVNULL,
         stderr=subprocess.DEVNULL,
         start_new_session=True,
+        # a shell that runs the tests in the background has them ignore Ctrl-C, and whatever they start
+        preexec_fn=lambda: signal.signal(signal.SIGINT, signal.SIG_DFL),
     )
     part = tmp_path / "sam2_hiera_large.pt.part"
     deadline = time.monotonic() + 20

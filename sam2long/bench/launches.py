@@ -62,6 +62,7 @@ def launches_per_frame(race: Race, contestant: Contestant, num_objects: int) -> 
         contestant: see `Race`.
         num_objects: how many objects are tracked.
     """
+    race.track(contestant, num_objects, 2, LaunchCount())  # sam2's modules build constants when they first run
     counts = []
     for num_frames in (SHORT_PASS, LONG_PASS):
         count = LaunchCount()

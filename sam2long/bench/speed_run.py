@@ -116,8 +116,9 @@ class Race:
             self._pass(contestant, num_objects, max_frames=_WARM_UP_FRAMES_CPU if eager_cpu else _WARM_UP_FRAMES)
         times: dict[Contestant, list[float]] = {contestant: [] for contestant in contestants}
         peaks: dict[Contestant, float | None] = {}
-        for _ in range(rounds):
-            for contestant in contestants:
+        for number in range(rounds):
+            # there and back again: a machine that slows down while it runs favours nobody
+            for contestant in contestants if number % 2 == 0 else reversed(contestants):
                 seconds, peaks[contestant] = self._pass(contestant, num_objects)
                 times[contestant].append(seconds)
         baseline = times[contestants[0]]
