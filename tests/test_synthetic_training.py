@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import math
 import sys
 from pathlib import Path
@@ -123,10 +124,9 @@ def test_losses_say_what_they_mean() -> None:
 def test_heads_learn_and_nothing_else_does() -> None:
     """A score head that calls everything visible learns from whole clips when the object is away."""
     from demo_head_fit import Decoded, fit, head_losses, track
-    from train_demo import build_model
+    from demo_model import CONFIG, build_model
 
-    model = build_model(ROOT / "configs" / "demo.yaml", CPU).eval().requires_grad_(False)
-    model.load_state_dict(torch.load(ROOT / "checkpoints" / "demo.pt", weights_only=True)["model"])
+    model = build_model(CONFIG, CPU, ROOT / "checkpoints" / "demo.pt").eval().requires_grad_(False)
     decoder = model.sam_mask_decoder
     decoded = track(model, "reappear", 0, 24, CPU)
     with torch.no_grad():
@@ -149,6 +149,33 @@ def test_heads_learn_and_nothing_else_does() -> None:
     assert changed
     assert all("iou_prediction_head" in name or "pred_obj_score_head" in name for name in changed)
     assert len(Decoded.cat([decoded, decoded]).visibility) == 96
+
+
+def test_the_head_figures_are_of_the_answers(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    from demo_heads import COLUMNS, main, summarise
+
+    # Four frames of one clip: right; on the look-alike, trusted; away and said so; away and answered by a mask.
+    records = {
+        "ious": np.array([[[0.9, 0.1, 0.2]], [[0.8, 0.7, 0.1]], [[0.5, 0.4, 0.3]], [[0.6, 0.1, 0.2]]]),
+        "true": np.array([[[0.8, 0.0, 0.1]], [[0.0, 0.6, 0.0]], [[0.0, 0.0, 0.0]], [[0.0, 0.0, 0.0]]]),
+        "double": np.array([[[0.0, 0.0, 0.0]], [[0.9, 0.0, 0.0]], [[0.0, 0.0, 0.0]], [[0.7, 0.0, 0.0]]]),
+        "score": np.array([[5.0], [3.0], [-4.0], [4.0]]),
+        "visibility": np.array([[1.0], [1.0], [0.0], [0.0]]),
+        "pairs": np.zeros((4, 1)),
+    }
+    figures = summarise(records)
+    assert figures["mean_iou"] == pytest.approx(0.4)
+    assert figures["oracle_iou"] == pytest.approx(0.7)
+    assert figures["answer_iou"] == pytest.approx((0.8 + 0 + 1 + 0) / 4)
+    assert (figures["predicted_on_object"], figures["predicted_on_double"]) == pytest.approx((0.9, 0.7))  # 0.8 and 0.6
+    assert figures["score_auc"] == pytest.approx(3 / 4)  # of four pairs only (3, 4) is the wrong way round
+    assert figures["absent_with_positive_score"] == pytest.approx(0.5)
+    checkpoint = str(ROOT / "checkpoints" / "demo.pt")
+    main([checkpoint, "--clips", "1", "--frames", "3", "--device", "cpu", "-o", str(tmp_path / "heads.json")])
+    lines = capsys.readouterr().out.strip().splitlines()
+    assert [line.split("|")[1].strip() for line in lines[2:]] == [*sam2long.synthetic.SUITES, "all"]
+    assert all(line.count("|") == len(COLUMNS) + 2 for line in lines)
+    assert json.loads((tmp_path / "heads.json").read_text())["easy"]["mean_iou"] > 0.5
 
 
 @pytest.mark.slow

@@ -14,7 +14,6 @@ from __future__ import annotations
 
 import argparse
 import logging
-import os
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, fields, replace
@@ -25,9 +24,8 @@ import torch.nn.functional as F
 from demo_data import Stage, memory_plan, point_prompts
 from demo_heads import held_out_batch
 from demo_losses import IOU_WEIGHT, PRESENT_FROM, SCORE_WEIGHT, iou_target, score_target
+from demo_model import CONFIG, build_model, save_half
 from demo_rollout import ClipBatch, ClipFeatures, Rollout, true_ious
-from hydra.utils import instantiate
-from omegaconf import OmegaConf
 from sam2.modeling.sam2_base import SAM2Base
 from torch import Tensor
 from tqdm import tqdm
@@ -164,31 +162,18 @@ def fit_heads(model: SAM2Base, device: torch.device, *, clips: int, rounds: int,
         _log.info("round %d: %s", number + 1, {name: round(value, 4) for name, value in losses.items()})
 
 
-def save_file(content: object, path: Path) -> None:
-    """Writes a file whole or not at all."""
-    part = path.with_name(f"{path.name}.part")
-    torch.save(content, part)
-    os.replace(part, path)
-
-
-def save_half(model: SAM2Base, path: Path) -> None:
-    """The model in fp16, as SAM 2's checkpoints hold theirs."""
-    save_file({"model": {name: value.half().cpu() for name, value in model.state_dict().items()}}, path)
-
-
 def main(argv: list[str] | None = None) -> None:
     logging.basicConfig(level=logging.INFO, format="%(asctime)s %(message)s")
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("checkpoint", type=Path, help="a demo.pt of tools/train_demo.py")
     parser.add_argument("-o", "--out", type=Path, required=True, help="where the fitted model goes")
-    parser.add_argument("--config", type=Path, default=Path(__file__).parent.parent / "configs" / "demo.yaml")
+    parser.add_argument("--config", type=Path, default=CONFIG)
     parser.add_argument("--device", default="cuda" if torch.cuda.is_available() else "cpu")
     parser.add_argument("--clips", type=int, default=25, help="clips a suite and round")
     parser.add_argument("--rounds", type=int, default=2)
     options = parser.parse_args(argv)
     device = torch.device(options.device)
-    model = instantiate(OmegaConf.load(options.config).model, _recursive_=True).to(device)
-    model.load_state_dict(torch.load(options.checkpoint, map_location=device, weights_only=True)["model"])
+    model = build_model(options.config, device, options.checkpoint)
     fit_heads(model, device, clips=options.clips, rounds=options.rounds)
     options.out.parent.mkdir(parents=True, exist_ok=True)
     save_half(model, options.out)

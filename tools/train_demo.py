@@ -23,12 +23,11 @@ from pathlib import Path
 
 import torch
 from demo_data import CURRICULUM, SceneStream, Stage, copy_into, make_batch
-from demo_head_fit import fit_heads, save_file, save_half
+from demo_head_fit import fit_heads
 from demo_heads import measure_heads
 from demo_losses import clip_losses
+from demo_model import CONFIG, build_model, save_file, save_half
 from demo_rollout import ClipBatch, Rollout
-from hydra.utils import instantiate
-from omegaconf import OmegaConf
 from sam2.modeling.sam2_base import SAM2Base
 from torch import Tensor
 from torch.utils.data import DataLoader
@@ -36,13 +35,6 @@ from torch.utils.data import DataLoader
 from sam2long.synthetic.textures import ResidentBank
 
 _log = logging.getLogger("train_demo")
-ROOT = Path(__file__).resolve().parent.parent
-
-
-def build_model(config: Path, device: torch.device) -> SAM2Base:
-    """The architecture of a SAM 2 YAML with fresh weights."""
-    model = instantiate(OmegaConf.load(config).model, _recursive_=True)
-    return model.to(device)
 
 
 class Step:
@@ -259,7 +251,7 @@ def plot_curves(out: Path) -> None:
 
 def parse(argv: list[str] | None = None) -> argparse.Namespace:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--config", type=Path, default=ROOT / "configs" / "demo.yaml")
+    parser.add_argument("--config", type=Path, default=CONFIG)
     parser.add_argument("--out", type=Path, default=Path("outputs/demo_model"))
     parser.add_argument("--device", default="cuda" if torch.cuda.is_available() else "cpu")
     parser.add_argument("--minutes", type=float, default=13.5, help="training time in all; the schedule follows it")
