@@ -1,7 +1,8 @@
 #!/usr/bin/env bash
 # One hour on a GPU, used at once: CUDA tests, compiled-mode parity and the speed table, in under 8 minutes.
 # Needs a Python with PyTorch (CUDA), sam2 and this package's requirements; writes to bench/results or $1.
-#   bench/gpu.sh [OUT_DIR]         PYTHON=python3 by default; REVISION names the revision where .git is not there
+#   bench/gpu.sh [OUT_DIR]         PYTHON=python3 by default; REVISION names the revision where .git is not there;
+#                                  BUDGET=470 seconds for all steps together: what it leaves no time for is skipped
 set -uo pipefail
 cd "$(dirname "$0")/.."
 PYTHON=${PYTHON:-python3}
@@ -13,8 +14,10 @@ failed=0
 
 speed() { "$PYTHON" -W ignore -m sam2long bench speed --device cuda --config configs/sam2.1/sam2.1_hiera_l.yaml --pathways 3 "$@"; }
 export -f speed; export PYTHON
-step() { # step SECONDS NAME COMMAND...: a step that fails or overruns does not stop the others
-  local limit=$1 name=$2 begin=$SECONDS; shift 2
+step() { # step SECONDS NAME COMMAND...: a step that fails or overruns its share does not stop the others
+  local left=$((${BUDGET:-470} - SECONDS)) limit=$1 name=$2 begin=$SECONDS; shift 2
+  if [ $left -lt 10 ]; then failed=1; echo "== $name: skipped, no time left"; return; fi
+  [ "$limit" -le $left ] || limit=$left
   timeout "$limit" bash -c '"$@"' _ "$@"; local code=$?
   [ $code -eq 0 ] || failed=1
   echo "== $name: exit $code after $((SECONDS - begin)) s"
