@@ -12,7 +12,8 @@ import numpy as np
 import pytest
 
 from sam2long import MemoryTreeConfig, build_sam2long_video_predictor
-from sam2long.bench.synthetic_track import ClipSpec, Setting, track_clip
+from sam2long.bench.synthetic_settings import Setting
+from sam2long.bench.synthetic_track import ClipSpec, track_clip
 from sam2long.resources import resource_dir
 
 SAM2 = Setting("SAM 2", MemoryTreeConfig(num_pathways=1))

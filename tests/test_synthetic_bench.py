@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import argparse
 import json
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -11,8 +12,12 @@ import numpy as np
 import pytest
 
 from sam2long.bench import synthetic
-from sam2long.bench.synthetic_report import BASELINE, clip_figures, interval, summarise, table
+from sam2long.bench.synthetic_report import clip_figures, interval, summarise, table
+from sam2long.bench.synthetic_settings import BASELINE, Setting, remember_all, select_one
+from sam2long.bench.synthetic_track import ClipSpec, track_clip
 from sam2long.cli.errors import UserError
+from sam2long.cli.model import choose_model
+from sam2long.config import MemoryTreeConfig
 
 
 def record(present: list[int], settings: dict[str, dict[str, list[float]]], seed: int = 0) -> dict[str, Any]:
@@ -118,6 +123,29 @@ def test_merging_competes_with_the_same_tree(tmp_path: Path) -> None:
     assert rows["SAM 2"]["pathways"]["mean"] == 1
     assert 1 <= rows["P=3, merging"]["pathways"]["mean"] < rows["P=3"]["pathways"]["mean"]
     assert "gain" in rows["P=3, merging"]
+
+
+def test_the_halves_of_the_tree(tmp_path: Path) -> None:
+    """Without branching there is one pathway; with SAM 2's memory and one pathway it would be SAM 2."""
+    uncertain = ["--pathways", "1", "--uncertainty-threshold", "100", "--frames", "8", "--num-pathways", "2"]
+    synthetic.run(arguments(tmp_path, *uncertain, "--ablate"))
+    rows = json.loads((tmp_path / "summary.json").read_text())["suites"]["easy"]["settings"]
+    assert set(rows) == {"SAM 2", "its memory alone", "P=2, SAM 2's memory"}
+    assert rows["its memory alone"]["pathways"]["mean"] == 1
+    assert rows["P=2, SAM 2's memory"]["pathways"]["mean"] > 1
+
+
+def test_sam2s_memory_and_one_pathway_are_sam2() -> None:
+    predictor = synthetic._predictor(choose_model(arguments(Path())))
+    one = replace(MemoryTreeConfig(), num_pathways=2, modulation=(1.0, 1.0))
+    settings = [
+        Setting("SAM 2", replace(one, num_pathways=1)),
+        Setting("neither", one, select_one, remember_all),
+        Setting("its memory alone", replace(one, iou_threshold=0.9), select_one),
+    ]
+    scores = track_clip(predictor, ClipSpec("occlusion", 1, num_frames=24, split="val"), settings)["settings"]
+    assert np.allclose(scores["SAM 2"]["j"], scores["neither"]["j"], atol=0.01)
+    assert not np.allclose(scores["SAM 2"]["j"], scores["its memory alone"]["j"], atol=0.01)
 
 
 @pytest.mark.parametrize(

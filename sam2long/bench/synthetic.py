@@ -13,7 +13,7 @@ import json
 import os
 from collections.abc import Iterator, Sequence
 from concurrent.futures import ProcessPoolExecutor, as_completed
-from dataclasses import asdict, replace
+from dataclasses import asdict
 from functools import lru_cache
 from multiprocessing import get_context
 from pathlib import Path
@@ -22,8 +22,10 @@ from typing import Any
 import torch
 from tqdm import tqdm
 
-from sam2long.bench.synthetic_report import BASELINE, plot, summarise, table
-from sam2long.bench.synthetic_track import ClipSpec, Setting, track_clip
+from sam2long.bench import synthetic_settings
+from sam2long.bench.synthetic_report import plot, summarise, table
+from sam2long.bench.synthetic_settings import Setting, contestants
+from sam2long.bench.synthetic_track import ClipSpec, track_clip
 from sam2long.build import build_sam2long_video_predictor
 from sam2long.cli.errors import UserError
 from sam2long.cli.model import ModelChoice, add_model_arguments, choose_model
@@ -41,18 +43,14 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--frames", type=int, default=60, help="frames a clip (default 60)")
     parser.add_argument("--size", type=int, default=256, help="pixels a side (default 256)")
     parser.add_argument("--split", default="test", choices=["test", "val"], help="val is for tuning, test for reports")
-    parser.add_argument("--pathways", default="1,2,3,4", help="contestants; 1 is SAM 2 (default 1,2,3,4)")
-    parser.add_argument(
-        "--merge-iou", type=float, help="add a tree (--num-pathways) that merges hypotheses agreeing at this IoU"
-    )
-    parser.add_argument("--merge-frames", type=int, default=8, help="... for so many frames (default 8)")
+    synthetic_settings.add_arguments(parser)
     parser.add_argument("--workers", type=int, default=2, help="processes, one thread each (default 2)")
     add_model_arguments(parser)
 
 
 def run(args: argparse.Namespace) -> int:
     model = choose_model(args)
-    settings = _settings(args, model)
+    settings = contestants(args, model.memory_tree)
     specs = _specs(args)
     folder = args.out / "clips"
     folder.mkdir(parents=True, exist_ok=True)
@@ -70,23 +68,6 @@ def run(args: argparse.Namespace) -> int:
         plot(summary, args.out / "gain.png")
     print(table(summary))
     return 0
-
-
-def _settings(args: argparse.Namespace, model: ModelChoice) -> list[Setting]:
-    """SAM 2, the trees, and behind them the one that merges."""
-    try:
-        counts = sorted({int(count) for count in args.pathways.split(",")} | {1})
-        trees = [replace(model.memory_tree, num_pathways=count) for count in counts]
-    except ValueError as error:
-        raise UserError(f"--pathways {args.pathways}: {error}") from error
-    settings = [Setting(BASELINE if tree.num_pathways == 1 else f"P={tree.num_pathways}", tree) for tree in trees]
-    if args.merge_iou is None:
-        return settings
-    try:
-        merging = replace(model.memory_tree, merge_iou=args.merge_iou, merge_frames=args.merge_frames)
-    except ValueError as error:
-        raise UserError(f"--merge-iou, --merge-frames: {error}") from error
-    return [*settings, Setting(f"P={merging.num_pathways}, merging", merging)]
 
 
 def _specs(args: argparse.Namespace) -> list[ClipSpec]:
@@ -120,7 +101,7 @@ def _records(
         jobs = {pool.submit(_work, model, spec, lacking[spec]): spec for spec in todo}
         for job in as_completed(jobs):
             spec, measured = jobs[job], job.result()
-            trees = {setting.name: repr(setting.tree) for setting in lacking[spec]}
+            trees = {setting.name: setting.identity for setting in lacking[spec]}
             record = {**measured, "model": _fingerprint(model), "trees": {**known[spec].get("trees", {}), **trees}}
             record["settings"] = {**known[spec]["settings"], **measured["settings"]}
             _write(_path(folder, spec), json.dumps(record))
@@ -147,7 +128,7 @@ def _read(folder: Path, spec: ClipSpec, settings: Sequence[Setting], model: Mode
     same_clip = all(record.get(name) == value for name, value in asdict(spec).items())
     if not same_clip or record.get("model") != _fingerprint(model):
         return {"settings": {}}
-    trees = {setting.name: repr(setting.tree) for setting in settings}
+    trees = {setting.name: setting.identity for setting in settings}
     current = {
         name: scores
         for name, scores in record["settings"].items()

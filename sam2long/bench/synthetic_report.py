@@ -9,9 +9,10 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from sam2long.bench.synthetic_settings import BASELINE
+
 Record = dict[str, Any]
 Array = NDArray[np.float64]
-BASELINE = "SAM 2"
 _RESAMPLES = 10_000
 _MEASURES = ("J&F", "J", "F", "reappear", "switches", "oracle", "pathways", "ms")
 

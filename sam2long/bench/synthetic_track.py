@@ -12,20 +12,13 @@ import torch
 from numpy.typing import NDArray
 
 from sam2long.bench.metrics import boundary_f, jaccard
+from sam2long.bench.synthetic_settings import Setting
 from sam2long.config import MemoryTreeConfig
 from sam2long.inspection import FrameHypothesis
 from sam2long.predictor import SAM2LongVideoPredictor
 from sam2long.synthetic import Clip, render, sample_scene
 
 OBJECT = 1
-
-
-@dataclass(frozen=True)
-class Setting:
-    """A contestant: a name for the table and the tree's settings (one pathway is SAM 2 itself)."""
-
-    name: str
-    tree: MemoryTreeConfig
 
 
 @dataclass(frozen=True)
@@ -54,20 +47,17 @@ def track_clip(predictor: SAM2LongVideoPredictor, spec: ClipSpec, settings: Sequ
     record: dict[str, Any] = {**asdict(spec), "present": clip.present[:, 0].tolist(), "settings": {}}
     features = _encode(predictor, clip)  # they do not depend on the setting
     for setting in settings:
-        record["settings"][setting.name] = _track(predictor, clip, setting.tree, features)
+        record["settings"][setting.name] = _track(predictor, clip, setting, features)
     return record
 
 
 @torch.inference_mode()
-def _track(
-    predictor: SAM2LongVideoPredictor, clip: Clip, tree: MemoryTreeConfig, features: dict[int, Any]
-) -> dict[str, Any]:
+def _track(predictor: SAM2LongVideoPredictor, clip: Clip, setting: Setting, features: dict[int, Any]) -> dict[str, Any]:
+    predictor.select, predictor.choose_memory = setting.select, setting.choose_memory
     scores: dict[str, list[float]] = {"j": [], "f": [], "double": []}
     watched = Watched()
-    if tree.num_pathways == 1:
-        answers = _answers_of_sam2(predictor, clip, tree, features, watched)
-    else:
-        answers = _answers_of_tree(predictor, clip, tree, features, watched)
+    track = _answers_of_sam2 if setting.tree.num_pathways == 1 else _answers_of_tree
+    answers = track(predictor, clip, setting.tree, features, watched)
     for frame_idx, _, logits in answers:
         found = _mask(logits)
         truth = clip.masks[frame_idx, 0]
