@@ -87,6 +87,14 @@ def _select_diverse(ranked: Sequence[Candidate], num_pathways: int) -> list[Cand
     return taken
 
 
+def select_one(candidates: Sequence[Candidate], config: MemoryTreeConfig) -> list[Candidate]:
+    """A policy that never branches: the best mask fills all slots, which then share one pathway.
+
+    Masks are chosen as SAM 2 chooses them; what is left of the tree is its memory, at SAM 2's cost.
+    """
+    return [max(candidates, key=lambda candidate: candidate.score)] * config.num_pathways
+
+
 class RememberedFrame(Protocol):
     """What `choose_memory` may look at; the tensors of the frame travel with it."""
 

@@ -17,6 +17,7 @@ from sam2long.selection import (
     cumulative_score,
     modulation_weights,
     select_candidates,
+    select_one,
 )
 
 
@@ -86,6 +87,13 @@ def test_unrepresented_slots_fill_up_in_slot_order() -> None:
         ([-2.2, -2.1, -2.3], [0.5, 0.5, 0.5], 1.0),
     ]
     assert taken(rows, PAPER) == [(1, 0), (0, 0), (2, 1)]
+
+
+def test_one_mask_may_fill_all_slots() -> None:
+    rows = [([-1.4, -1.1, -1.2], [0.7, 0.9, 0.8], 0.1)] * 2  # as uncertain as can be, and yet no branching
+    assert [(c.slot_idx, c.mask_idx) for c in select_one(candidates(rows), MemoryTreeConfig(num_pathways=2))] == [
+        (0, 1)
+    ] * 2
 
 
 def test_ties_keep_slot_then_mask_order() -> None:

@@ -13,11 +13,12 @@ import pytest
 
 from sam2long.bench import synthetic
 from sam2long.bench.synthetic_report import clip_figures, interval, summarise, table
-from sam2long.bench.synthetic_settings import BASELINE, Setting, remember_all, select_one
+from sam2long.bench.synthetic_settings import BASELINE, Setting, remember_all
 from sam2long.bench.synthetic_track import ClipSpec, track_clip
 from sam2long.cli.errors import UserError
 from sam2long.cli.model import choose_model
 from sam2long.config import MemoryTreeConfig
+from sam2long.selection import select_one
 
 
 def record(present: list[int], settings: dict[str, dict[str, list[float]]], seed: int = 0) -> dict[str, Any]:
@@ -72,6 +73,18 @@ def test_gains_are_paired() -> None:
     assert row["J&F"]["high"] - row["J&F"]["low"] > 15
     assert "gain" not in summary["easy"]["settings"][BASELINE]
     assert "| easy (20) | P=3 | 55.0 | 55.0 | 55.0 | +5.0 [+5.0, +5.0] |" in table(summary)
+
+
+def test_all_suites_have_a_row_of_their_own() -> None:
+    def clip(suite: str, b: float, gain: float) -> dict[str, Any]:
+        return {**record([1, 1], {BASELINE: scores([b]), "P=3": scores([b + gain])}), "suite": suite}
+
+    records = [clip("easy", 0.8, 0.0), clip("crowd", 0.3, 0.06), clip("crowd", 0.4, 0.03)]
+    summary = summarise(records)
+    assert list(summary) == ["easy", "crowd", "all"]
+    assert summary["all"]["clips"] == 3
+    assert summary["all"]["settings"]["P=3"]["gain"]["mean"] == pytest.approx(3.0)
+    assert list(summarise(records[1:])) == ["crowd"]
 
 
 def arguments(out: Path, *more: str) -> argparse.Namespace:

@@ -63,10 +63,17 @@ def interval(values: Array, seed: int = 0) -> tuple[float, float, float]:
 
 
 def summarise(records: Sequence[Record]) -> dict[str, Any]:
-    """Per suite and setting: `measure: {mean, low, high}`, and `gain`: the paired difference in J&F to SAM 2."""
+    """Per suite and setting: `measure: {mean, low, high}`, and `gain`: the paired difference in J&F to SAM 2.
+
+    Where there are several suites, `all` is about the clips of all of them.
+    """
     summary: dict[str, Any] = {}
-    for suite in dict.fromkeys(record["suite"] for record in records):
-        clips = [record for record in records if record["suite"] == suite]
+    groups: dict[str, list[Record]] = {}
+    for record in records:
+        groups.setdefault(record["suite"], []).append(record)
+    if len(groups) > 1:
+        groups["all"] = list(records)
+    for suite, clips in groups.items():
         rows: dict[str, Any] = {}
         base: dict[str, Array] = {}
         for setting in clips[0]["settings"]:

@@ -3,13 +3,12 @@
 from __future__ import annotations
 
 import argparse
-from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
 from sam2long.cli.errors import UserError
 from sam2long.config import MemoryTreeConfig
 from sam2long.memory_bank import FrameMemory
-from sam2long.selection import Candidate, ChooseMemoryFunction, SelectFunction, choose_memory, select_candidates
+from sam2long.selection import ChooseMemoryFunction, SelectFunction, choose_memory, select_candidates, select_one
 
 BASELINE = "SAM 2"
 
@@ -71,11 +70,6 @@ def _halves(tree: MemoryTreeConfig) -> list[Setting]:
         Setting("its memory alone", replace(tree, num_pathways=2), select=select_one),
         Setting(f"P={tree.num_pathways}, SAM 2's memory", branching, choose_memory=remember_all),
     ]
-
-
-def select_one(candidates: Sequence[Candidate], config: MemoryTreeConfig) -> list[Candidate]:
-    """No branching: the best mask of the one pathway, SAM 2's choice, fills all slots."""
-    return [max(candidates, key=lambda candidate: candidate.score)] * config.num_pathways
 
 
 def remember_all(
