@@ -6,6 +6,7 @@ directly because `_forward_sam_heads` returns only the best mask's object pointe
 
 from __future__ import annotations
 
+import sys
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from typing import Any
@@ -17,6 +18,10 @@ from torch import Tensor
 
 from sam2long.memory_bank import FrameMemory, MemoryBank, PathwayMemory
 from sam2long.picking import Pick
+
+# A CPU gains nothing from a batch whose activations outgrow its caches and are paged in afresh by every operation:
+# at 1024 pixels five rows one by one take 5 % less time in memory attention, 30 % less in the memory encoder.
+_TOKENS_AT_ONCE_ON_CPU = 4096
 
 
 @dataclass(slots=True)
@@ -116,8 +121,10 @@ class HypothesisModel:
         groups: dict[tuple[int, int, bool], list[int]] = {}
         for row, pathway in enumerate(pathways):
             groups.setdefault(self._bank.lengths(pathway), []).append(row)
-        features = [self._condition(frame, [pathways[row] for row in rows]) for rows in groups.values()]
-        order = [row for rows in groups.values() for row in rows]
+        at_once = _rows_at_once(frame)
+        batches = [rows[i : i + at_once] for rows in groups.values() for i in range(0, len(rows), at_once)]
+        features = [self._condition(frame, [pathways[row] for row in rows]) for rows in batches]
+        order = [row for rows in batches for row in rows]
         pix_feat = features[0] if len(features) == 1 else torch.cat(features, dim=0)
         if order != sorted(order):
             back = torch.tensor(order).argsort().to(pix_feat.device, non_blocking=True)
@@ -230,14 +237,14 @@ class HypothesisModel:
         # SAM 2 encodes one object at a time, where its non-overlap constraint does nothing; in a batch it
         # would take pathways for competing objects.
         alone = model.non_overlap_masks_for_mem_enc
-        size = 1 if alone else model.padded_batch_size(num_masks)
+        size = 1 if alone else min(model.padded_batch_size(num_masks), _rows_at_once(frame))
         high_res = F.interpolate(
-            mask_logits if alone else _padded(mask_logits, size),
+            _padded(mask_logits, size),
             size=(model.image_size, model.image_size),
             mode="bilinear",
             align_corners=False,
         )
-        object_score_logits = object_score_logits if alone else _padded(object_score_logits, size)
+        object_score_logits = _padded(object_score_logits, size)
         chunks = [
             model._encode_new_memory(
                 current_vision_feats=frame.vision_feats,
@@ -251,10 +258,16 @@ class HypothesisModel:
         return torch.cat(chunks, dim=0)[:num_masks].to(torch.bfloat16)
 
 
+def _rows_at_once(frame: FrameFeatures) -> int:
+    """How many pathways go through memory attention and the memory encoder in one batch."""
+    tokens = frame.vision_feats[-1]  # (HW, 1, C)
+    return max(1, _TOKENS_AT_ONCE_ON_CPU // tokens.shape[0]) if tokens.device.type == "cpu" else sys.maxsize
+
+
 def _padded(rows: Tensor, batch_size: int) -> Tensor:
-    """`rows` with its last row repeated up to `batch_size`."""
+    """`rows` with its last row repeated, `batch_size` at least."""
     missing = batch_size - rows.shape[0]
-    return torch.cat([rows, rows[-1:].expand(missing, *rows.shape[1:])]) if missing else rows
+    return torch.cat([rows, rows[-1:].expand(missing, *rows.shape[1:])]) if missing > 0 else rows
 
 
 def _own(batch: Tensor, row: int) -> Tensor:

@@ -1,0 +1,69 @@
+"""How pathways share forward passes: one batch a frame, or small ones where a CPU is faster that way."""
+
+from __future__ import annotations
+
+from collections import defaultdict
+
+import numpy as np
+import pytest
+import torch
+from conftest import build_golden, moving_disks
+
+from sam2long import MemoryTreeConfig, hypotheses
+from sam2long.bench.speed_run import select_distinct
+from sam2long.bench.synthetic_settings import remember_all
+
+TOKENS = 64  # of the golden model's frames
+
+
+def track_distinct(num_objects: int = 2, num_frames: int = 12) -> tuple[dict[str, list[int]], list[torch.Tensor]]:
+    """The batch sizes of each module, call by call, and the logits; three distinct pathways per object."""
+    clip = moving_disks(num_frames)
+    predictor = build_golden(memory_tree=MemoryTreeConfig())
+    # Every pathway remembers every frame, so that all have memories of one length.
+    predictor.select, predictor.choose_memory = select_distinct, remember_all
+    state = predictor.init_state(clip[0])
+    for obj_id in range(num_objects):
+        predictor.add_new_mask(state, 0, obj_id, clip[1][obj_id, 0])
+    rows: dict[str, list[int]] = defaultdict(list)
+    for name, count in (
+        ("memory_attention", lambda output: output.shape[1]),
+        ("sam_mask_decoder", lambda output: output[0].shape[0]),
+        ("memory_encoder", lambda output: output["vision_features"].shape[0]),
+    ):
+        module = getattr(predictor, name)
+        module.register_forward_hook(lambda _m, _a, output, n=name, c=count: rows[n].append(c(output)))
+    predictor.image_encoder.register_forward_hook(lambda *_: rows["image_encoder"].append(1))
+    logits = [masks.clone() for _, _, masks in predictor.propagate_in_video(state)]
+    return rows, logits
+
+
+def test_all_pathways_of_all_objects_are_one_batch() -> None:
+    rows, logits = track_distinct()
+    assert len(logits) == 12
+    # Frame 1 attends to the prompt, shared by an object's slots; frame 2 to the one pathway grown from it.
+    assert rows["memory_attention"] == rows["sam_mask_decoder"] == [2, 2, *[6] * 9]
+    assert rows["memory_encoder"][-9:] == [6] * 9
+    assert len(rows["image_encoder"]) <= 12
+
+
+@pytest.mark.parametrize("at_once", [1, 4])
+def test_small_batches_give_the_same(monkeypatch: pytest.MonkeyPatch, at_once: int) -> None:
+    _, expected = track_distinct()
+    monkeypatch.setattr(hypotheses, "_TOKENS_AT_ONCE_ON_CPU", at_once * TOKENS)
+    rows, logits = track_distinct()
+    steady = [1] * 6 if at_once == 1 else [4, 2]
+    assert rows["memory_attention"][-len(steady) :] == rows["memory_encoder"][-len(steady) :] == steady
+    assert rows["sam_mask_decoder"][-1] == 6
+    for a, b in zip(logits, expected, strict=True):
+        assert np.array_equal((a > 0).numpy(), (b > 0).numpy())
+        torch.testing.assert_close(a, b, atol=1e-2, rtol=1e-3)
+
+
+def test_an_image_of_sam2s_own_size_goes_row_by_row() -> None:
+    frame = hypotheses.FrameFeatures([torch.zeros(64 * 64, 1, 8)], [], [(64, 64)])
+    assert hypotheses._rows_at_once(frame) == 1
+    small = hypotheses.FrameFeatures([torch.zeros(TOKENS, 1, 8)], [], [(8, 8)])
+    assert hypotheses._rows_at_once(small) == 64
+    on_gpu = hypotheses.FrameFeatures([torch.zeros(64 * 64, 1, 8, device="meta")], [], [(64, 64)])
+    assert hypotheses._rows_at_once(on_gpu) > 1000
