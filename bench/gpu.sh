@@ -9,7 +9,7 @@ PYTHON=${PYTHON:-python3}
 OUT=${1:-bench/results}
 mkdir -p "$OUT"
 export TQDM_DISABLE=1 PYTHONUNBUFFERED=1 PYTHONPATH="$PWD${PYTHONPATH:+:$PYTHONPATH}"
-card=$("$PYTHON" -c 'import torch; print(torch.cuda.get_device_name().replace(" ", "-").lower())') || exit 1
+card=$("$PYTHON" -c 'import pytest, sam2, torch, sam2long; print(torch.cuda.get_device_name().replace(" ", "-").lower())') || exit 1
 failed=0
 
 speed() { "$PYTHON" -W ignore -m sam2long bench speed --device cuda --config configs/sam2.1/sam2.1_hiera_l.yaml --pathways 3 "$@"; }
@@ -18,7 +18,7 @@ step() { # step SECONDS NAME COMMAND...: a step that fails or overruns its share
   local left=$((${BUDGET:-470} - SECONDS)) limit=$1 name=$2 begin=$SECONDS; shift 2
   if [ $left -lt 10 ]; then failed=1; echo "== $name: skipped, no time left"; return; fi
   [ "$limit" -le $left ] || limit=$left
-  timeout "$limit" bash -c '"$@"' _ "$@"; local code=$?
+  timeout -k 10 "$limit" bash -c '"$@"' _ "$@"; local code=$?
   [ $code -eq 0 ] || failed=1
   echo "== $name: exit $code after $((SECONDS - begin)) s"
 }
@@ -30,8 +30,8 @@ step 60 "large, eager, 1 object" speed --frames 100 -o "$OUT/speed-$card-large-e
 step 90 "large, eager, 5 objects" speed --frames 40 --objects 5 --rounds 2 -o "$OUT/speed-$card-large-eager-5.json"
 # the same GEMM library for all: SAM 2's `max-autotune` would also try Triton's, which takes minutes to compile
 export TORCHINDUCTOR_MAX_AUTOTUNE_GEMM_BACKENDS=ATEN
-step 200 "large, compiled, 1 object" speed --frames 100 --compiled -o "$OUT/speed-$card-large-compiled-1.json"
-step 150 "large, compiled, 5 objects" speed --frames 40 --objects 5 --rounds 2 --compiled -o "$OUT/speed-$card-large-compiled-5.json"
 step 120 "compiled parity" "$PYTHON" -m pytest -q -p no:cacheprovider \
   tests/test_cuda.py::test_compiled_mode_agrees_with_eager
+step 200 "large, compiled, 1 object" speed --frames 100 --compiled -o "$OUT/speed-$card-large-compiled-1.json"
+step 150 "large, compiled, 5 objects" speed --frames 40 --objects 5 --rounds 2 --compiled -o "$OUT/speed-$card-large-compiled-5.json"
 exit $failed

@@ -7,8 +7,8 @@ from sam2.sam2_video_predictor import SAM2VideoPredictorVOS
 from sam2long.predictor import SAM2LongVideoPredictor
 
 # Batches of pathways are padded to these sizes. The components are compiled for fixed shapes, and torch.compile
-# gives up on a function after 8 of them, so a few sizes must serve any number of pathways and objects: one
-# object needs only 1 and 3 at the paper's setting, five objects mostly 5 and 16.
+# raises after 8 of them (SAM 2 asks for whole graphs), so a few sizes must serve any number of pathways and
+# objects: one object needs only 1 and 3 at the paper's setting, five objects mostly 5 and 16.
 BATCH_SIZES = (1, 3, 5, 8, 16, 32, 64)
 
 

@@ -1,4 +1,4 @@
-"""One batched forward pass for all pathways of all objects: condition, decode three masks each, encode the selected.
+"""A batched forward pass for all pathways of all objects: condition, decode three masks each, encode the selected.
 
 These are SAM 2's own modules, called in SAM 2's own order (`SAM2Base.track_step`). The modules are called
 directly because `_forward_sam_heads` returns only the best mask's object pointer, and the tree needs one per mask.
@@ -121,7 +121,7 @@ class HypothesisModel:
         groups: dict[tuple[int, int, bool], list[int]] = {}
         for row, pathway in enumerate(pathways):
             groups.setdefault(self._bank.lengths(pathway), []).append(row)
-        at_once = _rows_at_once(frame)
+        at_once = self._rows_at_once(frame)
         batches = [rows[i : i + at_once] for rows in groups.values() for i in range(0, len(rows), at_once)]
         features = [self._condition(frame, [pathways[row] for row in rows]) for rows in batches]
         order = [row for rows in batches for row in rows]
@@ -130,6 +130,14 @@ class HypothesisModel:
             back = torch.tensor(order).argsort().to(pix_feat.device, non_blocking=True)
             pix_feat = pix_feat[back]
         return self._decode(frame, pix_feat)
+
+    def _rows_at_once(self, frame: FrameFeatures) -> int:
+        """How many pathways go through memory attention and the memory encoder in one batch."""
+        tokens = frame.vision_feats[-1]  # (HW, 1, C)
+        compiled = self._model.reuses_buffers  # for a few batch sizes, which pieces would add to
+        if tokens.device.type != "cpu" or compiled:
+            return sys.maxsize
+        return max(1, _TOKENS_AT_ONCE_ON_CPU // tokens.shape[0])
 
     def _condition(self, frame: FrameFeatures, pathways: Sequence[PathwayMemory]) -> Tensor:
         """The frame's features in the light of each pathway's memory, [B, C, H, W]."""
@@ -237,7 +245,7 @@ class HypothesisModel:
         # SAM 2 encodes one object at a time, where its non-overlap constraint does nothing; in a batch it
         # would take pathways for competing objects.
         alone = model.non_overlap_masks_for_mem_enc
-        size = 1 if alone else min(model.padded_batch_size(num_masks), _rows_at_once(frame))
+        size = 1 if alone else min(model.padded_batch_size(num_masks), self._rows_at_once(frame))
         high_res = F.interpolate(
             _padded(mask_logits, size),
             size=(model.image_size, model.image_size),
@@ -256,12 +264,6 @@ class HypothesisModel:
             for masks, scores in zip(torch.split(high_res, size), torch.split(object_score_logits, size), strict=True)
         ]
         return torch.cat(chunks, dim=0)[:num_masks].to(torch.bfloat16)
-
-
-def _rows_at_once(frame: FrameFeatures) -> int:
-    """How many pathways go through memory attention and the memory encoder in one batch."""
-    tokens = frame.vision_feats[-1]  # (HW, 1, C)
-    return max(1, _TOKENS_AT_ONCE_ON_CPU // tokens.shape[0]) if tokens.device.type == "cpu" else sys.maxsize
 
 
 def _padded(rows: Tensor, batch_size: int) -> Tensor:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections import defaultdict
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
@@ -60,10 +61,13 @@ def test_small_batches_give_the_same(monkeypatch: pytest.MonkeyPatch, at_once: i
         torch.testing.assert_close(a, b, atol=1e-2, rtol=1e-3)
 
 
-def test_an_image_of_sam2s_own_size_goes_row_by_row() -> None:
-    frame = hypotheses.FrameFeatures([torch.zeros(64 * 64, 1, 8)], [], [(64, 64)])
-    assert hypotheses._rows_at_once(frame) == 1
-    small = hypotheses.FrameFeatures([torch.zeros(TOKENS, 1, 8)], [], [(8, 8)])
-    assert hypotheses._rows_at_once(small) == 64
-    on_gpu = hypotheses.FrameFeatures([torch.zeros(64 * 64, 1, 8, device="meta")], [], [(64, 64)])
-    assert hypotheses._rows_at_once(on_gpu) > 1000
+@pytest.mark.parametrize(
+    ("side", "device", "compiled", "rows"),
+    [(64, "cpu", False, 1), (8, "cpu", False, 64), (64, "meta", False, None)] + [(64, "cpu", True, None)],
+)
+def test_an_image_of_sam2s_own_size_goes_row_by_row_on_a_cpu(
+    side: int, device: str, compiled: bool, rows: int | None
+) -> None:
+    model = hypotheses.HypothesisModel(SimpleNamespace(reuses_buffers=compiled), None)  # type: ignore[arg-type]
+    frame = hypotheses.FrameFeatures([torch.zeros(side * side, 1, 8, device=device)], [], [(side, side)])
+    assert model._rows_at_once(frame) == rows or (rows is None and model._rows_at_once(frame) > 1000)

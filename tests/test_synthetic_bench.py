@@ -72,7 +72,7 @@ def test_gains_are_paired() -> None:
     assert row["gain"] == {"mean": 5.0, "low": 5.0, "high": 5.0}
     assert row["J&F"]["high"] - row["J&F"]["low"] > 15
     assert "gain" not in summary["easy"]["settings"][BASELINE]
-    assert "| easy (20) | P=3 | 55.0 | 55.0 | 55.0 | +5.0 [+5.0, +5.0] |" in table(summary)
+    assert "| easy (20, 0 % absent) | P=3 | 55.0 | 55.0 | 55.0 | +5.0 [+5.0, +5.0] |" in table(summary)
 
 
 def test_all_suites_have_a_row_of_their_own() -> None:

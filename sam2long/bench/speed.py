@@ -17,6 +17,8 @@ import torch
 
 from sam2long.bench.environment import describe
 from sam2long.bench.speed_run import STAGES, Contestant, Race
+from sam2long.cli.errors import UserError
+from sam2long.cli.model import check_device
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -51,31 +53,45 @@ def _regimes(text: str) -> list[str]:
 
 
 def run(args: argparse.Namespace) -> int:
-    race = Race(
-        args.config,
-        args.checkpoint,
-        torch.device(args.device),
-        num_frames=args.frames,
-        compiled=args.compiled,
-        encode_ahead=args.encode_ahead,
-    )
+    race = _race(args)
     report = {
         **describe(race.device),
         "config": str(args.config),
         "checkpoint": args.checkpoint,
         "precision": race.precision,
         "compiled": args.compiled,
+        "encode_ahead": args.encode_ahead,
         "frames": args.frames,
         "rounds": args.rounds,
         "results": [],
     }
     print("\n".join(_head(report)), flush=True)
-    for num_objects in args.objects:
+    for num_objects in dict.fromkeys(args.objects):
         for result in race.run(_contestants(args), num_objects, args.rounds):
             report["results"].append(asdict(result))
             print(_row(report["results"][-1]), flush=True)
             _write(report, args.out)  # what is measured is kept, whatever happens to the rest
     return 0
+
+
+def _race(args: argparse.Namespace) -> Race:
+    """The race, or what is wrong with the options."""
+    if args.frames < 2 or args.rounds < 1 or args.encode_ahead < 0:
+        raise UserError("--frames must be at least 2, --rounds at least 1, --encode-ahead at least 0")
+    if args.out is not None and (args.out.suffix == ".md" or args.out.is_dir()):
+        raise UserError(f"-o {args.out}: give a JSON file; the table is written beside it as .md")
+    check_device(args.device)
+    try:
+        return Race(
+            args.config,
+            args.checkpoint,
+            torch.device(args.device),
+            num_frames=args.frames,
+            compiled=args.compiled,
+            encode_ahead=args.encode_ahead,
+        )
+    except (ValueError, FileNotFoundError) as error:
+        raise UserError(str(error)) from error
 
 
 def _contestants(args: argparse.Namespace) -> list[Contestant]:
@@ -84,7 +100,7 @@ def _contestants(args: argparse.Namespace) -> list[Contestant]:
         for num_pathways in args.pathways
         for regime in (["shared"] if num_pathways == 1 else args.regime)
     ]
-    return [Contestant(0, "sam2"), *trees]
+    return [Contestant(0, "sam2"), *dict.fromkeys(trees)]
 
 
 def _write(report: dict[str, Any], out: Path | None) -> None:
@@ -106,7 +122,7 @@ def _head(report: dict[str, Any]) -> list[str]:
     columns = ["objects", "tracker", "frames/s", "ratio to SAM 2", "peak MB", *stages]
     return [
         f"{report['device']}, {report['config']}, {report['precision']}{', compiled' if report['compiled'] else ''}, "
-        f"{report['frames']} frames x {report['rounds']} rounds, "
+        f"encode_ahead {report['encode_ahead']}, {report['frames']} frames x {report['rounds']} rounds, "
         f"torch {report['torch']}, sam2 {report['sam2']}, revision {report['revision']}",
         "",
         "| " + " | ".join(columns) + " |",

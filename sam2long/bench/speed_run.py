@@ -140,10 +140,10 @@ class Race:
         """Seconds to track the clip, prompts and loading not counted, and the peak of device memory in MB."""
         with self._precision():
             on_gpu = self.device.type == "cuda"
-            if on_gpu:
-                torch.cuda.reset_peak_memory_stats(self.device)
             predictor, state = self._prompted(contestant, num_objects)
             self._wait()
+            if on_gpu:
+                torch.cuda.reset_peak_memory_stats(self.device)
             start = time.perf_counter()
             for _ in predictor.propagate_in_video(state, max_frame_num_to_track=max_frames):
                 pass
@@ -162,13 +162,17 @@ class Race:
                     pass
 
     def _prompted(self, contestant: Contestant, num_objects: int) -> tuple[SAM2VideoPredictor, dict[str, Any]]:
-        tree = MemoryTreeConfig(num_pathways=max(contestant.num_pathways, 1))
+        # Random weights trust no mask; SAM 2's memory holds all frames, and so shall the tree's.
+        tree = MemoryTreeConfig(num_pathways=max(contestant.num_pathways, 1), iou_threshold=0.0)
         state = self._ours.init_state(self._frames, memory_tree=tree)
         predictor: SAM2VideoPredictor = self._ours
         if contestant.regime == "sam2":
             predictor = self._sam2
             # SAM 2 holds the whole video as float tensors on the device
-            state["images"] = torch.stack([state["images"][t] for t in range(self._num_frames)])
+            frames = state["images"]
+            state["images"] = torch.empty(self._num_frames, *frames[0].shape, device=self.device)
+            for t in range(self._num_frames):
+                state["images"][t] = frames[t]
         self._ours.select = select_distinct if contestant.regime == "distinct" else select_candidates
         size = self._frames.shape[1]
         for obj_id in range(num_objects):

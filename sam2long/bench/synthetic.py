@@ -2,7 +2,8 @@
 
 Every clip is tracked by SAM 2 (one pathway) and by trees; its record is written when it is done, so an interrupted
 run goes on where it stopped. The table gives J, F and J&F as DAVIS does (an absent object answered by nothing counts
-1), J&F after absences, switches to a look-alike, and an oracle that picks the best live pathway on every frame.
+1; all frames count but the prompted one), J&F over the frames on which the object shows and over those after an
+absence, switches to a look-alike, and an oracle that picks the best live pathway on every frame.
 """
 
 from __future__ import annotations
@@ -23,6 +24,7 @@ import torch
 from tqdm import tqdm
 
 from sam2long.bench import synthetic_settings
+from sam2long.bench.environment import describe
 from sam2long.bench.synthetic_report import plot, summarise, table
 from sam2long.bench.synthetic_settings import Setting, contestants
 from sam2long.bench.synthetic_track import ClipSpec, track_clip
@@ -30,7 +32,8 @@ from sam2long.build import build_sam2long_video_predictor
 from sam2long.cli.errors import UserError
 from sam2long.cli.model import ModelChoice, add_model_arguments, choose_model
 from sam2long.cli.outputs import replacing
-from sam2long.synthetic import SUITES
+from sam2long.synthetic import SUITES, sample_scene
+from sam2long.synthetic.render import check_size
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -61,6 +64,9 @@ def run(args: argparse.Namespace) -> int:
         "checkpoint": model.checkpoint.name,
         "model": _fingerprint(model),
         **{name: value for name, value in asdict(specs[0]).items() if name not in ("suite", "seed")},
+        "first_seed": args.first_seed,
+        "settings": {setting.name: setting.identity for setting in settings},
+        **describe(torch.device(model.device or ("cuda" if torch.cuda.is_available() else "cpu"))),
     }
     _write(args.out / "summary.json", json.dumps({**report, "suites": summary}, indent=1))
     _write(args.out / "table.md", table(summary))
@@ -71,13 +77,20 @@ def run(args: argparse.Namespace) -> int:
 
 
 def _specs(args: argparse.Namespace) -> list[ClipSpec]:
-    suites = args.suites.split(",")
+    suites = list(dict.fromkeys(args.suites.split(",")))  # a clip that is listed twice is one clip
     unknown = sorted(set(suites) - set(SUITES))
     if unknown:
         raise UserError(f"--suites: {', '.join(unknown)} unknown; choose from {', '.join(SUITES)}")
-    if args.clips < 1 or args.frames < 2 or args.workers < 1:
-        raise UserError("--clips and --workers must be at least 1, --frames at least 2")
+    if args.clips < 1 or args.workers < 1:
+        raise UserError("--clips and --workers must be at least 1")
     seeds = range(args.first_seed, args.first_seed + args.clips)
+    try:
+        for suite in suites:  # drawn, not rendered: whatever is wrong with the numbers comes out here
+            for seed in seeds:
+                sample_scene(suite, seed, num_frames=args.frames, split=args.split)
+        check_size(args.size)
+    except ValueError as error:
+        raise UserError(f"--first-seed, --frames, --size: {error}") from error
     return [ClipSpec(suite, seed, args.frames, args.size, args.split) for seed in seeds for suite in suites]
 
 
@@ -124,7 +137,10 @@ def _fingerprint(model: ModelChoice) -> str:
 def _read(folder: Path, spec: ClipSpec, settings: Sequence[Setting], model: ModelChoice) -> dict[str, Any]:
     """The clip's record as far as it is still true: same clip, same weights, same settings under each name."""
     path = _path(folder, spec)
-    record: dict[str, Any] = json.loads(path.read_text(encoding="utf-8")) if path.exists() else {}
+    try:
+        record: dict[str, Any] = json.loads(path.read_text(encoding="utf-8")) if path.exists() else {}
+    except ValueError as error:
+        raise UserError(f"{path} is damaged ({error}); delete it, and the clip is tracked again") from error
     same_clip = all(record.get(name) == value for name, value in asdict(spec).items())
     if not same_clip or record.get("model") != _fingerprint(model):
         return {"settings": {}}

@@ -14,26 +14,30 @@ from sam2long.bench.synthetic_settings import BASELINE
 Record = dict[str, Any]
 Array = NDArray[np.float64]
 _RESAMPLES = 10_000
-_MEASURES = ("J&F", "J", "F", "reappear", "switches", "oracle", "pathways", "ms")
+_MEASURES = ("J&F", "J", "F", "present", "reappear", "switches", "oracle", "pathways", "ms")
+_GAINS = {"J&F": "gain", "present": "present gain", "reappear": "reappear gain", "switches": "switches gain"}
+_FEWEST = 5  # clips that an interval is given for
 
 
 def clip_figures(record: Record, setting: str) -> dict[str, float]:
     """One clip's figures for one setting, in percent (switches: a count).
 
-    `reappear` is J&F over the frames on which the object is back after an absence; `switches` counts how often the
-    answer goes over to a look-alike; `pathways` is the mean number of distinct ones, `ms` the milliseconds a frame
-    takes beyond its encoding; what a clip cannot tell is NaN.
+    `present` is J&F over the frames on which the object shows, `reappear` over those on which it is back after an
+    absence; `switches` counts how often the answer goes over to a look-alike; `pathways` is the mean number of distinct
+    ones, `ms` the milliseconds a frame takes beyond its encoding; what a clip cannot tell is NaN.
     """
     scores = record["settings"][setting]
     j, f = np.asarray(scores["j"]), np.asarray(scores["f"])
     both = (j + f) / 2
-    back = _back_after_absence(np.asarray(record["present"]))[1:]
+    present = np.asarray(record["present"])
+    back = _back_after_absence(present)[1:]
     on_double = (np.asarray(scores["double"]) > 0.5) & (j < 0.1)
     switches = int(on_double[0]) + np.count_nonzero(on_double[1:] & ~on_double[:-1])
     return {
         "J&F": 100 * float(both.mean()),
         "J": 100 * float(j.mean()),
         "F": 100 * float(f.mean()),
+        "present": 100 * float(both[present[1:]].mean()) if present[1:].any() else float("nan"),
         "reappear": 100 * float(both[back].mean()) if back.any() else float("nan"),
         "switches": float(switches),
         "oracle": 100 * float(np.mean(scores["oracle"])) if scores.get("oracle") else float("nan"),
@@ -53,10 +57,12 @@ def _back_after_absence(present: NDArray[np.bool_], least: int = 2) -> NDArray[n
 
 
 def interval(values: Array, seed: int = 0) -> tuple[float, float, float]:
-    """Mean and 95 % bootstrap interval over clips, NaNs left out: (mean, low, high)."""
+    """Mean and 95 % bootstrap interval over clips, NaNs left out: (mean, low, high); of a few clips the mean alone."""
     values = values[~np.isnan(values)]
     if not len(values):
         return (float("nan"),) * 3
+    if len(values) < _FEWEST:
+        return float(values.mean()), float("nan"), float("nan")
     picks = np.random.default_rng(seed).integers(0, len(values), (_RESAMPLES, len(values)))
     low, high = np.percentile(values[picks].mean(1), [2.5, 97.5])
     return float(values.mean()), float(low), float(high)
@@ -65,7 +71,8 @@ def interval(values: Array, seed: int = 0) -> tuple[float, float, float]:
 def summarise(records: Sequence[Record]) -> dict[str, Any]:
     """Per suite and setting: `measure: {mean, low, high}`, and `gain`: the paired difference in J&F to SAM 2.
 
-    Where there are several suites, `all` is about the clips of all of them.
+    `over` holds the paired differences in J&F to the other settings, `absent` the share of frames on which nothing is
+    the right answer. Where there are several suites, `all` is about the clips of all of them.
     """
     summary: dict[str, Any] = {}
     groups: dict[str, list[Record]] = {}
@@ -75,37 +82,43 @@ def summarise(records: Sequence[Record]) -> dict[str, Any]:
         groups["all"] = list(records)
     for suite, clips in groups.items():
         rows: dict[str, Any] = {}
-        base: dict[str, Array] = {}
+        columns_of: dict[str, dict[str, Array]] = {}
         for setting in clips[0]["settings"]:
             per_clip = [clip_figures(clip, setting) for clip in clips]
             columns = {name: np.array([figures[name] for figures in per_clip]) for name in _MEASURES}
             rows[setting] = {name: _named(interval(values)) for name, values in columns.items()}
-            if setting == BASELINE:
-                base = columns
-            elif base:
-                for name, gain in (("J&F", "gain"), ("reappear", "reappear gain"), ("switches", "switches gain")):
-                    rows[setting][gain] = _named(interval(columns[name] - base[name]))
+            base = columns_of.get(BASELINE, {})
+            rows[setting] |= {
+                gain: _named(interval(columns[name] - base[name])) for name, gain in _GAINS.items() if base
+            }
+            rows[setting]["over"] = {
+                other: _named(interval(columns["J&F"] - theirs["J&F"])) for other, theirs in columns_of.items()
+            }
+            columns_of[setting] = columns
         absent = float(np.mean([np.mean(~np.asarray(clip["present"])) for clip in clips]))
         summary[suite] = {"clips": len(clips), "absent": absent, "settings": rows}
     return summary
 
 
-def _named(values: tuple[float, float, float]) -> dict[str, float]:
-    return dict(zip(("mean", "low", "high"), (round(value, 3) for value in values), strict=True))
+def _named(values: tuple[float, float, float]) -> dict[str, float | None]:
+    rounded = (None if np.isnan(value) else round(value, 3) for value in values)  # JSON knows no NaN
+    return dict(zip(("mean", "low", "high"), rounded, strict=True))
 
 
 def table(summary: dict[str, Any]) -> str:
     """The summary as Markdown."""
     lines = [
-        "| suite | setting | J&F | J | F | gain in J&F [95 %] | after absence | its gain [95 %] | switches | oracle "
-        "| pathways | ms |",
-        "|" + "---|" * 12,
+        "| suite | setting | J&F | J | F | gain in J&F [95 %] | where it shows | its gain [95 %] "
+        "| after absence | its gain [95 %] | switches | oracle | pathways | ms |",
+        "|" + "---|" * 14,
     ]
     for suite, figures in summary.items():
         for setting, row in figures["settings"].items():
-            cells = [f"{suite} ({figures['clips']})", setting]
+            cells = [f"{suite} ({figures['clips']}, {100 * figures['absent']:.0f} % absent)", setting]
             cells += [_cell(row, name) for name in ("J&F", "J", "F")]
-            cells += [_gain(row, "gain"), _cell(row, "reappear"), _gain(row, "reappear gain")]
+            cells.append(_gain(row, "gain"))
+            for name in ("present", "reappear"):
+                cells += [_cell(row, name), _gain(row, f"{name} gain")]
             cells += [_cell(row, "switches", 2), _cell(row, "oracle"), _cell(row, "pathways", 2), _cell(row, "ms")]
             lines.append(f"| {' | '.join(cells)} |")
     return "\n".join(lines) + "\n"
@@ -113,13 +126,15 @@ def table(summary: dict[str, Any]) -> str:
 
 def _cell(row: dict[str, Any], name: str, digits: int = 1) -> str:
     mean = row[name]["mean"]
-    return "" if np.isnan(mean) else f"{mean:.{digits}f}"
+    return "" if mean is None else f"{mean:.{digits}f}"
 
 
 def _gain(row: dict[str, Any], name: str) -> str:
-    if name not in row or np.isnan(row[name]["mean"]):
+    gain = row.get(name, {"mean": None})
+    if gain["mean"] is None:
         return ""
-    gain = row[name]
+    if gain["low"] is None:
+        return f"{gain['mean']:+.1f}"
     return f"{gain['mean']:+.1f} [{gain['low']:+.1f}, {gain['high']:+.1f}]"
 
 
@@ -143,7 +158,8 @@ def plot(summary: dict[str, Any], path: Path) -> None:
     for k, name in enumerate(contestants):
         gains = [summary[suite]["settings"][name]["gain"] for suite in suites]
         mean = np.array([gain["mean"] for gain in gains])
-        spread = np.abs(np.array([[gain["low"], gain["high"]] for gain in gains]).T - mean)
+        ends = np.array([[gain["low"], gain["high"]] for gain in gains], float).T  # None becomes NaN: no whisker
+        spread = np.nan_to_num(np.abs(ends - mean))
         where = np.arange(len(suites)) + (k - (len(contestants) - 1) / 2) * width
         axis.bar(where, mean, width * 0.9, yerr=spread, capsize=3, label=name)
     axis.set_xticks(np.arange(len(suites)), suites)

@@ -71,7 +71,7 @@ def choose_model(args: argparse.Namespace) -> ModelChoice:
     """
     config, checkpoint = _choose_files(args.config, args.checkpoint)
     tree = _choose_tree(args)
-    _check_device(args.device)
+    check_device(args.device)
     return ModelChoice(config, checkpoint, tree, args.device)
 
 
@@ -81,7 +81,7 @@ def embedded_model(device: str | None = None) -> ModelChoice:
     Raises:
         UserError: if the device is not there.
     """
-    _check_device(device)
+    check_device(device)
     config = resource_dir("configs") / "demo.yaml"
     return ModelChoice(str(config), resource_dir("checkpoints") / "demo.pt", MemoryTreeConfig(), device)
 
@@ -119,7 +119,7 @@ def _choose_tree(args: argparse.Namespace) -> MemoryTreeConfig:
         raise UserError(str(error)) from error
 
 
-def _check_device(name: str | None) -> None:
+def check_device(name: str | None) -> None:
     if name is None:
         return
     import torch

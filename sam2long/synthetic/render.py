@@ -133,14 +133,19 @@ def _warp(canvas: torch.Tensor, pose: torch.Tensor, world: torch.Tensor) -> torc
 
 
 @torch.no_grad()
+def check_size(size: int) -> None:
+    """Raises ValueError where `size` is outside 32..2048 pixels."""
+    if not isinstance(size, int) or not 32 <= size <= 2048:
+        raise ValueError(f"size={size} pixels is out of range; choose 32 to 2048")
+
+
 def render_layers(scenes: PackedScenes, size: int, bank: TextureBank, device: torch.device) -> LayerFrames:
     """Draws packed scenes at size x size pixels, all frames and scenes at once.
 
     Raises:
         ValueError: `size` is outside 32..2048.
     """
-    if not 32 <= size <= 2048:
-        raise ValueError(f"size={size} pixels is out of range; choose 32 to 2048")
+    check_size(size)
     pose, light, opacity, outline, skin, tiles, camera, backdrop_light = (
         torch.from_numpy(getattr(scenes, name)).to(device, non_blocking=True)
         for name in ("pose", "light", "opacity", "outline", "skin", "tiles", "camera", "backdrop_light")
@@ -186,8 +191,10 @@ def render(
         chunk: frames drawn at a time, which bounds memory.
 
     Raises:
-        ValueError: `size` out of range, `photographs` not in [0, 1] or asked for without scikit-image.
+        ValueError: `size` or `chunk` out of range, `photographs` not in [0, 1] or asked for without scikit-image.
     """
+    if chunk < 1:
+        raise ValueError(f"chunk={chunk} is out of range; choose 1 or more frames")
     bank = TextureBank(scene.split, photographs=photographs)
     layers = [k for k, sprite in enumerate(scene.sprites) if sprite.obj_id > 0]
     layers.sort(key=lambda k: scene.sprites[k].obj_id)

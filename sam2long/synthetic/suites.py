@@ -6,7 +6,9 @@ draw from different random streams and wear different textures, so nothing held 
 
 from __future__ import annotations
 
+import numbers
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 
@@ -56,11 +58,25 @@ class Difficulty:
     def __post_init__(self) -> None:
         for name in ("swap", "fog", "dimming", "drift", "camera"):
             value = getattr(self, name)
-            if not 0 <= value <= 1:
+            if not (isinstance(value, int | float) and 0 <= value <= 1):
                 raise ValueError(f"{name}={value} is out of range; choose a number from 0 to 1")
         for name, value in vars(self).items():
-            if isinstance(value, tuple) and not 0 <= value[0] <= value[1]:
-                raise ValueError(f"{name}={value} is no range; give (low, high) with 0 <= low <= high")
+            if name not in ("swap", "fog", "dimming", "drift", "camera"):
+                self._check_range(name, value)
+
+    def _check_range(self, name: str, value: Any) -> None:
+        try:
+            low, high = value
+            in_order = 0 <= low <= high
+        except (TypeError, ValueError):
+            in_order = False
+        if not in_order:
+            raise ValueError(f"{name}={value} is no range; give (low, high) with 0 <= low <= high")
+        if name == "similarity" and high > 1:
+            raise ValueError(f"similarity={value} is out of range; choose numbers from 0 to 1")
+        counts = ("bystanders", "doubles", "meetings", "bars", "occlusion_frames", "absences", "absence_frames")
+        if name in counts and not all(isinstance(bound, numbers.Integral) for bound in value):
+            raise ValueError(f"{name}={value} counts; give whole numbers")
 
 
 SUITES: dict[str, Difficulty] = {
@@ -95,12 +111,12 @@ def sample_scene(
     Args:
         suite: a name in `SUITES`; names the random stream and, without `difficulty`, the knobs.
         seed: which scene of the suite, 0 or more.
-        num_frames: 2..3000 (the suites are made for 24..300).
+        num_frames: 2..3000 (the suites are made for 24..300; a bar needs a few frames to come from somewhere).
         split: `train`, `val` (to tune on) or `test` (to report on, never to tune on).
         difficulty: other knobs than the suite's.
 
     Raises:
-        ValueError: unknown suite or split, negative seed, num_frames out of range.
+        ValueError: unknown suite or split, negative seed, num_frames out of range, or too few for the knobs' events.
     """
     if suite not in SUITES:
         raise ValueError(f"suite {suite!r} is unknown; choose one of {', '.join(SUITES)}")
@@ -111,8 +127,11 @@ def sample_scene(
     rng = np.random.default_rng([7100, split_code(split), _SUITE_CODES[suite], seed])
     knobs = difficulty or SUITES[suite]
     scene = None
-    for _ in range(50):
+    for _ in range(500):
         scene = Director(rng, num_frames, knobs).scene(suite, split, seed)
         if scene is not None:
             return scene
-    raise ValueError(f"no scene of {knobs} shows its object on the first frame; make the objects or bars smaller")
+    raise ValueError(
+        f"no scene of suite {suite!r} with num_frames={num_frames} and these knobs shows its object at first; choose "
+        "more frames, fewer or smaller objects, or fewer bars"
+    )
