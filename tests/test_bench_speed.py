@@ -11,6 +11,7 @@ from conftest import GOLDEN
 
 from sam2long.bench import speed
 from sam2long.bench.speed_run import STAGES, select_distinct
+from sam2long.cli.errors import UserError
 from sam2long.config import MemoryTreeConfig
 from sam2long.selection import Candidate
 
@@ -56,3 +57,26 @@ def test_distinct_keeps_slots_apart() -> None:
 def test_bad_lists_are_refused(given: list[str]) -> None:
     with pytest.raises(SystemExit):
         arguments(*given)
+
+
+@pytest.mark.parametrize(
+    ("more", "message"),
+    [
+        (["--frames", "1"], "--frames must be at least 2"),
+        (["--rounds", "0"], "--rounds at least 1"),
+        (["--encode-ahead", "-1"], "--encode-ahead at least 0"),
+        (["--device", "banana"], "no such kind of device"),
+        (["-o", "speed.md"], "give a JSON file"),
+        (["-o", "."], "give a JSON file"),
+        (["--config", "sam3"], "sam3"),
+        (["--checkpoint", "nowhere.pt"], "nowhere.pt"),
+    ],
+)
+def test_bad_options_are_named_before_work_starts(more: list[str], message: str) -> None:
+    with pytest.raises(UserError, match=message):
+        speed.run(arguments("--device", "cpu", "--config", str(GOLDEN / "model.yaml"), *more))
+
+
+def test_nobody_runs_twice() -> None:
+    names = [c.name for c in speed._contestants(arguments("--pathways", "3,3", "--regime", "shared,shared"))]
+    assert names == ["SAM 2", "P=3 shared"]

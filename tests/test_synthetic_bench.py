@@ -85,6 +85,16 @@ def test_all_suites_have_a_row_of_their_own() -> None:
     assert summary["all"]["clips"] == 3
     assert summary["all"]["settings"]["P=3"]["gain"]["mean"] == pytest.approx(3.0)
     assert list(summarise(records[1:])) == ["crowd"]
+    assert summary["crowd"]["settings"]["P=3"]["gain"]["low"] is None, "two clips bear no interval"
+
+
+def test_where_the_object_shows() -> None:
+    silent, tracked = scores([0.0, 0.0, 1.0, 1.0]), scores([0.5, 0.7, 0.0, 0.0])
+    clip = record([1, 1, 1, 0, 0], {BASELINE: silent, "P=3": tracked})
+    assert (clip_figures(clip, BASELINE)["present"], clip_figures(clip, "P=3")["present"]) == pytest.approx((0, 60))
+    row = summarise([clip] * 6)["easy"]["settings"]["P=3"]
+    assert (row["gain"]["mean"], row["present gain"]["mean"]) == pytest.approx((-20, 60))
+    assert row["over"] == {BASELINE: row["gain"]}
 
 
 def arguments(out: Path, *more: str) -> argparse.Namespace:
@@ -161,6 +171,15 @@ def test_sam2s_memory_and_one_pathway_are_sam2() -> None:
     assert not np.allclose(scores["SAM 2"]["j"], scores["its memory alone"]["j"], atol=0.01)
 
 
+def test_a_clip_counts_once_and_damage_is_named(tmp_path: Path) -> None:
+    specs = synthetic._specs(arguments(tmp_path, "--suites", "easy,crowd,easy", "--frames", "24"))
+    assert [spec.suite for spec in specs] == ["easy", "crowd"]
+    (tmp_path / "clips").mkdir()
+    (tmp_path / "clips" / "easy-0000.json").write_text('{"a')
+    with pytest.raises(UserError, match=r"easy-0000\.json is damaged"):
+        synthetic.run(arguments(tmp_path))
+
+
 @pytest.mark.parametrize(
     ("more", "message"),
     [
@@ -169,6 +188,10 @@ def test_sam2s_memory_and_one_pathway_are_sam2() -> None:
         (["--pathways", "0"], "num_pathways must be an integer >= 1"),
         (["--clips", "0"], "must be at least 1"),
         (["--merge-iou", "2"], "merge_iou must be None or a number"),
+        (["--size", "16"], "size=16 pixels is out of range"),
+        (["--first-seed", "-1"], "seed=-1 is negative"),
+        (["--frames", "1"], "num_frames=1 is out of range"),
+        (["--frames", "2", "--suites", "occlusion"], "choose more frames"),
     ],
 )
 def test_bad_options_are_named(tmp_path: Path, more: list[str], message: str) -> None:

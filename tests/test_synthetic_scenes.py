@@ -184,6 +184,11 @@ def test_photographs_on_request() -> None:
         (lambda: sample_scene("easy", 0, split="all"), "split 'all' is unknown"),
         (lambda: Difficulty(fog=1.5), "fog=1.5 is out of range"),
         (lambda: Difficulty(bars=(3, 1)), r"bars=\(3, 1\) is no range"),
+        (lambda: Difficulty(bars=3), "bars=3 is no range"),  # type: ignore[arg-type]
+        (lambda: Difficulty(bars=(1.5, 2)), "give whole numbers"),  # type: ignore[arg-type]
+        (lambda: Difficulty(similarity=(0.0, 3.0)), "choose numbers from 0 to 1"),
+        (lambda: sample_scene("occlusion", 0, num_frames=2), "choose more frames"),
+        (lambda: render(sample_scene("easy", 0), 64, chunk=0), "chunk=0 is out of range"),
         (lambda: render(sample_scene("easy", 0), 8), "size=8 pixels is out of range"),
         (lambda: TextureBank("val", photographs=2.0), "photographs=2.0 is not a share"),
         (lambda: pack([sample_scene("easy", 0, num_frames=n) for n in (2, 3)]), "cannot be packed together"),
