@@ -162,7 +162,7 @@ class Race:
                     pass
 
     def _prompted(self, contestant: Contestant, num_objects: int) -> tuple[SAM2VideoPredictor, dict[str, Any]]:
-        # Random weights trust no mask; SAM 2's memory holds all frames, and so shall the tree's.
+        # SAM 2's memory holds all frames, and so shall the tree's, however little random weights trust their masks.
         tree = MemoryTreeConfig(num_pathways=max(contestant.num_pathways, 1), iou_threshold=0.0)
         state = self._ours.init_state(self._frames, memory_tree=tree)
         predictor: SAM2VideoPredictor = self._ours
