@@ -18,6 +18,8 @@ from sam2long.synthetic.textures import split_code
 
 Range = tuple[float, float]
 Count = tuple[int, int]
+_SHARES = ("swap", "fog", "dimming", "drift", "camera")
+_COUNTS = ("bystanders", "doubles", "meetings", "bars", "occlusion_frames", "absences", "absence_frames")
 
 
 @dataclass(frozen=True)
@@ -56,12 +58,12 @@ class Difficulty:
     camera: float = 0.3
 
     def __post_init__(self) -> None:
-        for name in ("swap", "fog", "dimming", "drift", "camera"):
+        for name in _SHARES:
             value = getattr(self, name)
             if not (isinstance(value, int | float) and 0 <= value <= 1):
                 raise ValueError(f"{name}={value} is out of range; choose a number from 0 to 1")
         for name, value in vars(self).items():
-            if name not in ("swap", "fog", "dimming", "drift", "camera"):
+            if name not in _SHARES:
                 self._check_range(name, value)
 
     def _check_range(self, name: str, value: Any) -> None:
@@ -74,8 +76,7 @@ class Difficulty:
             raise ValueError(f"{name}={value} is no range; give (low, high) with 0 <= low <= high")
         if name == "similarity" and high > 1:
             raise ValueError(f"similarity={value} is out of range; choose numbers from 0 to 1")
-        counts = ("bystanders", "doubles", "meetings", "bars", "occlusion_frames", "absences", "absence_frames")
-        if name in counts and not all(isinstance(bound, numbers.Integral) for bound in value):
+        if name in _COUNTS and not all(isinstance(bound, numbers.Integral) for bound in value):
             raise ValueError(f"{name}={value} counts; give whole numbers")
 
 
@@ -127,7 +128,7 @@ def sample_scene(
     rng = np.random.default_rng([7100, split_code(split), _SUITE_CODES[suite], seed])
     knobs = difficulty or SUITES[suite]
     scene = None
-    for _ in range(500):
+    for _ in range(50):
         scene = Director(rng, num_frames, knobs).scene(suite, split, seed)
         if scene is not None:
             return scene
