@@ -115,8 +115,8 @@ class Propagation:
         for obj_id, slots in grown.items():
             tree, parents = self._trees[obj_id], {node: node.parent for node in slots if node.parent is not None}
             tree.grow(frame_idx, slots)
-            self._agreements.setdefault(obj_id, Agreement(self._session.config)).compare(tree, parents)
             self._decide(obj_id)
+            self._agreements.setdefault(obj_id, Agreement(self._session.config)).compare(tree, parents)
         self._offload_long_waits()
 
     def ready(self) -> Iterator[tuple[int, list[Any], Tensor]]:
@@ -251,34 +251,37 @@ class Propagation:
         return self._memories[obj_id]
 
     def _forward(self, frame_idx: int, pathways: list[_Pathway]) -> dict[Any, list[Node]]:
-        """The nodes that fill each object's slots on this frame."""
+        """The nodes that fill each object's slots on this frame; those that its decisions will drop have no output."""
         frame = self._features.of(frame_idx)
         decoded = self._model.decode(frame, [pathway.memory for pathway in pathways])
-        ious, occlusions = decoded.scores()
-        for obj_id, agreement in self._agreements.items():
-            agreement.merge(self._trees[obj_id])
-        by_object: dict[Any, dict[Node, tuple[int, _Pathway]]] = {}
-        for row, pathway in enumerate(pathways):
-            by_object.setdefault(pathway.obj_id, {})[pathway.tip] = row, pathway
-        selected = {obj_id: self._selected(obj_id, theirs, ious, occlusions) for obj_id, theirs in by_object.items()}
+        selected = self._selected(pathways, *decoded.scores())
         picks = list(dict.fromkeys(pick for object_picks in selected.values() for pick in object_picks))
-        hypotheses = dict(zip(picks, self._model.encode(frame_idx, frame, decoded, picks), strict=True))
-        nodes = {pick: self._node(pathways[pick.row].tip, hypothesis) for pick, hypothesis in hypotheses.items()}
-        return {obj_id: [nodes[pick] for pick in object_picks] for obj_id, object_picks in selected.items()}
+        nodes = {pick: Node(frame_idx, pick.score, parent=pathways[pick.row].tip) for pick in picks}
+        grown = {obj_id: [nodes[pick] for pick in object_picks] for obj_id, object_picks in selected.items()}
+        limit = self._session.max_pending_frames
+        lasting = {node for obj_id, slots in grown.items() for node in self._trees[obj_id].outlasting(slots, limit)}
+        picks = [pick for pick in picks if nodes[pick] in lasting]  # no memory is encoded that nothing will read
+        for pick, hypothesis in zip(picks, self._model.encode(frame_idx, frame, decoded, picks), strict=True):
+            node, parent = nodes[pick], pathways[pick.row].tip
+            node.output = hypothesis
+            node.remembered = self._remember(parent.remembered, hypothesis.memory)
+        return grown
 
     def _selected(
-        self, obj_id: Any, pathways: dict[Node, tuple[int, _Pathway]], ious: list[list[float]], occlusions: list[float]
-    ) -> list[Pick]:
-        """One pick per slot; slots with equal picks (same parent, same mask) will share a node."""
-        tips = self._trees[obj_id].slots
-        slots = [Slot(tip.score, pathways[tip][0]) for tip in tips]
-        if not pathways[tips[0]][1].memory.modulated:  # rule 2
-            return picks_of_first_step(slots, ious, occlusions)
-        return picks_of_step(slots, ious, occlusions, self._select, self._session.config)
-
-    def _node(self, parent: Node, hypothesis: Hypothesis) -> Node:
-        remembered = self._remember(parent.remembered, hypothesis.memory)
-        return MemoryNode(hypothesis.memory.frame_idx, hypothesis.score, hypothesis, remembered, parent)
+        self, pathways: list[_Pathway], ious: list[list[float]], occlusions: list[float]
+    ) -> dict[Any, list[Pick]]:
+        """Per object one pick per slot; slots with equal picks (same parent, same mask) will share a node."""
+        for obj_id, agreement in self._agreements.items():
+            agreement.merge(self._trees[obj_id])
+        rows = {pathway.tip: row for row, pathway in enumerate(pathways)}
+        selected = {}
+        for obj_id in dict.fromkeys(pathway.obj_id for pathway in pathways):
+            slots = [Slot(tip.score, rows[tip]) for tip in self._trees[obj_id].slots]
+            if pathways[slots[0].row].memory.modulated:
+                selected[obj_id] = picks_of_step(slots, ious, occlusions, self._select, self._session.config)
+            else:  # rule 2
+                selected[obj_id] = picks_of_first_step(slots, ious, occlusions)
+        return selected
 
     def _remember(self, remembered: tuple[FrameMemory, ...], newest: FrameMemory) -> tuple[FrameMemory, ...]:
         return tuple(self._choose_memory(remembered, newest, self._session.config, self._max_obj_ptrs - 1))

@@ -23,7 +23,8 @@ class MemoryNode(Generic[MemoryT, OutputT]):
     Attributes:
         frame_idx: the frame; of a tree's root, the newest frame tracked before the tree began.
         score: cumulative score of the pathway up to here.
-        output: what this frame's result is if the pathway answers (opaque here); None for a root.
+        output: what this frame's result is if the pathway answers (opaque here); None for a root, and for a node
+            that the decisions of its own frame drop.
         remembered: the frames this pathway remembers for the next frame, oldest first. Only the newest node
             of a pathway carries them, so that memory features of the past are freed.
         parent: the hypothesis on the frame before; None for a root and for the oldest pending frame.
@@ -120,6 +121,18 @@ class MemoryTree(Generic[MemoryT, OutputT]):
                 for node in self.pending[0].nodes:
                     node.parent = None
         return decided
+
+    def outlasting(
+        self, slots: Sequence[MemoryNode[MemoryT, OutputT]], max_pending_frames: int | None
+    ) -> list[MemoryNode[MemoryT, OutputT]]:
+        """The distinct nodes among `slots`, about to grow, that `decide_oldest` will leave if frames must not wait."""
+        num_due = 0 if max_pending_frames is None else len(self.pending) + 1 - max_pending_frames
+        if num_due > 0:
+            # Pathways that part before or on the newest frame that is due lose to slot 0; the others share its node.
+            frame_idx = (self.pending[num_due - 1] if num_due <= len(self.pending) else slots[0]).frame_idx
+            due = slots[0].ancestor(frame_idx)
+            slots = [node for node in slots if node.ancestor(frame_idx) is due]
+        return list(dict.fromkeys(slots))
 
     def decide_oldest(self) -> None:
         """Decide the oldest pending frame for slot 0; slots that do not descend from its node join slot 0."""

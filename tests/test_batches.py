@@ -17,10 +17,12 @@ from sam2long.bench.synthetic_settings import remember_all
 TOKENS = 64  # of the golden model's frames
 
 
-def track_distinct(num_objects: int = 2, num_frames: int = 12) -> tuple[dict[str, list[int]], list[torch.Tensor]]:
+def track_distinct(
+    num_objects: int = 2, num_frames: int = 12, max_pending_frames: int | None = None
+) -> tuple[dict[str, list[int]], list[torch.Tensor]]:
     """The batch sizes of each module, call by call, and the logits; three distinct pathways per object."""
     clip = moving_disks(num_frames)
-    predictor = build_golden(memory_tree=MemoryTreeConfig())
+    predictor = build_golden(memory_tree=MemoryTreeConfig(), max_pending_frames=max_pending_frames)
     # Every pathway remembers every frame, so that all have memories of one length.
     predictor.select, predictor.choose_memory = select_distinct, remember_all
     state = predictor.init_state(clip[0])
@@ -46,6 +48,15 @@ def test_all_pathways_of_all_objects_are_one_batch() -> None:
     assert rows["memory_attention"] == rows["sam_mask_decoder"] == [2, 2, *[6] * 9]
     assert rows["memory_encoder"][-9:] == [6] * 9
     assert len(rows["image_encoder"]) <= 12
+
+
+@pytest.mark.parametrize(("max_pending_frames", "distinct"), [(None, 6), (3, 6), (0, 2)])
+def test_no_memory_is_encoded_that_the_next_frame_does_not_read(max_pending_frames: int | None, distinct: int) -> None:
+    rows, logits = track_distinct(max_pending_frames=max_pending_frames)
+    assert len(logits) == 12
+    # Where frames must not wait, hypotheses that lose on the frame they are born on have no memory encoded.
+    assert rows["memory_encoder"][-10:-1] == rows["memory_attention"][-9:]
+    assert max(rows["memory_attention"]) == distinct
 
 
 @pytest.mark.parametrize("at_once", [1, 4])

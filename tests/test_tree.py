@@ -20,8 +20,17 @@ def plant(num_pathways: int = 3) -> Tree:
     return MemoryTree.plant(MemoryNode(frame_idx=0, score=0.0, remembered=(0,)), num_pathways)
 
 
-def grow(tree: Tree, frame_idx: int, parents: list[int], distinct: list[int] | None = None) -> None:
-    """Grow slot k from the tip in slot parents[k]; slots with equal (parent tip, distinct) share a node."""
+def grow(
+    tree: Tree,
+    frame_idx: int,
+    parents: list[int],
+    distinct: list[int] | None = None,
+    max_pending_frames: int | None = None,
+) -> list[Node]:
+    """Grow slot k from the tip in slot parents[k]; slots with equal (parent tip, distinct) share a node.
+
+    Returns what the tree expects to outlast the decisions that `max_pending_frames` asks for.
+    """
     made: dict[tuple[int, int], Node] = {}
     slots = []
     for k, parent_slot in enumerate(parents):
@@ -30,7 +39,9 @@ def grow(tree: Tree, frame_idx: int, parents: list[int], distinct: list[int] | N
         if key not in made:
             made[key] = MemoryNode(frame_idx, parent.score - k - 0.5, f"{frame_idx}.{k}", (frame_idx,), parent)
         slots.append(made[key])
+    lasting = tree.outlasting(slots, max_pending_frames)
     tree.grow(frame_idx, slots)
+    return lasting
 
 
 def decided(tree: Tree) -> list[str | None]:
@@ -86,6 +97,16 @@ def test_decide_oldest_reseeds_only_strangers() -> None:
     assert [len(pending.nodes) for pending in tree.pending] == [2]
 
 
+def test_what_outlasts_the_decisions_of_a_frame() -> None:
+    tree = plant()
+    grow(tree, 1, [0, 0, 0])
+    slots = [MemoryNode(2, -float(k), parent=tree.slots[parent]) for k, parent in enumerate([0, 1, 0])]
+    assert tree.outlasting(slots, None) == tree.outlasting(slots, 2) == slots
+    assert tree.outlasting(slots, 1) == [slots[0], slots[2]]  # frame 1 is due, and slot 1 has another past
+    assert tree.outlasting(slots, 0) == [slots[0]]
+    assert tree.outlasting([slots[2], slots[0], slots[2]], 0) == [slots[2]]
+
+
 def test_only_tips_remember() -> None:
     tree = plant()
     root = tree.slots[0]
@@ -137,7 +158,7 @@ def test_against_a_naive_tree(num_pathways: int, steps: list[tuple[int, bool]], 
     out: list[str | None] = []
     for t, (code, share) in enumerate(steps, start=1):
         parents = [(code // (7**k)) % num_pathways for k in range(num_pathways)]
-        grow(tree, t, parents, [0] * num_pathways if share else None)
+        lasting = grow(tree, t, parents, [0] * num_pathways if share else None, max_pending)
         histories = [(*histories[p], str(tree.slots[k].output)) for k, p in enumerate(parents)]
         out += decided(tree)
         if max_pending is not None:
@@ -147,6 +168,7 @@ def test_against_a_naive_tree(num_pathways: int, steps: list[tuple[int, bool]], 
                 same = [h[oldest] == histories[0][oldest] for h in histories]
                 histories = [h if ok else histories[0] for h, ok in zip(histories, same, strict=True)]
                 out += decided(tree)
+        assert lasting == tree.tips
         common = 0
         while common < t and len({h[common] for h in histories}) == 1:
             common += 1
