@@ -5,12 +5,13 @@ from __future__ import annotations
 import argparse
 import json
 from pathlib import Path
+from typing import Any
 
 import pytest
 from conftest import GOLDEN
 
 from sam2long.bench import speed
-from sam2long.bench.speed_run import STAGES, select_distinct
+from sam2long.bench.speed_run import STAGES, Race, select_distinct
 from sam2long.cli.errors import UserError
 from sam2long.config import MemoryTreeConfig
 from sam2long.selection import Candidate
@@ -35,6 +36,7 @@ def test_table_and_json(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> N
     for result in report["results"]:
         low, high = result["ratio_range"]
         assert 0 < low <= result["ratio"] <= high
+        assert result["rounds"] == 2
         assert set(result["stages_ms"]) == {*STAGES, "rest"}
         assert result["stages_ms"]["encoder"] > 0
         assert result["peak_mb"] is None
@@ -42,6 +44,28 @@ def test_table_and_json(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> N
     table = out.with_suffix(".md").read_text()
     assert table.strip() == capsys.readouterr().out.strip()
     assert table.count("P=3 distinct") == 2
+
+
+@pytest.mark.filterwarnings("ignore:(?s).*cannot import name '_C'")
+def test_rounds_that_are_done_are_kept(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Whoever runs out of time in the second round has the first."""
+    run_pass, calls = Race._pass, 0
+
+    def interrupted(self: Race, *args: Any, **kwargs: Any) -> tuple[float, float | None]:
+        nonlocal calls
+        calls += 1
+        if calls > 2 + 2 + 1:  # warm-up, the first round, one of the second
+            raise KeyboardInterrupt
+        return run_pass(self, *args, **kwargs)
+
+    monkeypatch.setattr(Race, "_pass", interrupted)
+    out = tmp_path / "speed.json"
+    options = ["--config", str(GOLDEN / "model.yaml"), "--device", "cpu", "--frames", "4", "--regime", "shared"]
+    with pytest.raises(KeyboardInterrupt):
+        speed.run(arguments(*options, "-o", str(out)))
+    results = json.loads(out.read_text())["results"]
+    assert [(result["name"], result["rounds"]) for result in results] == [("SAM 2", 1), ("P=3 shared", 1)]
+    assert "| P=3 shared | 1 |" in out.with_suffix(".md").read_text()
 
 
 def test_distinct_keeps_slots_apart() -> None:

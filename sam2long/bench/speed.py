@@ -62,15 +62,15 @@ def run(args: argparse.Namespace) -> int:
         "compiled": args.compiled,
         "encode_ahead": args.encode_ahead,
         "frames": args.frames,
-        "rounds": args.rounds,
         "results": [],
     }
     print("\n".join(_head(report)), flush=True)
     for num_objects in dict.fromkeys(args.objects):
-        for result in race.run(_contestants(args), num_objects, args.rounds):
-            report["results"].append(asdict(result))
-            print(_row(report["results"][-1]), flush=True)
+        done = report["results"]
+        for results in race.run(_contestants(args), num_objects, args.rounds):
+            report["results"] = [*done, *map(asdict, results)]
             _write(report, args.out)  # what is measured is kept, whatever happens to the rest
+        print("\n".join(_row(result) for result in report["results"][len(done) :]), flush=True)
     return 0
 
 
@@ -119,10 +119,10 @@ def format_table(report: dict[str, Any]) -> str:
 
 def _head(report: dict[str, Any]) -> list[str]:
     stages = [f"{stage} ms" for stage in (*STAGES, "rest")]
-    columns = ["objects", "tracker", "frames/s", "ratio to SAM 2", "peak MB", *stages]
+    columns = ["objects", "tracker", "rounds", "frames/s", "ratio to SAM 2", "peak MB", *stages]
     return [
         f"{report['device']}, {report['config']}, {report['precision']}{', compiled' if report['compiled'] else ''}, "
-        f"encode_ahead {report['encode_ahead']}, {report['frames']} frames x {report['rounds']} rounds, "
+        f"encode_ahead {report['encode_ahead']}, {report['frames']} frames, "
         f"torch {report['torch']}, sam2 {report['sam2']}, revision {report['revision']}",
         "",
         "| " + " | ".join(columns) + " |",
@@ -135,6 +135,7 @@ def _row(result: dict[str, Any]) -> str:
     cells = [
         str(result["objects"]),
         result["name"],
+        str(result["rounds"]),
         f"{result['frames_per_second']:.2f}",
         f"{result['ratio']:.3f} ({low:.3f} to {high:.3f})",
         "-" if result["peak_mb"] is None else f"{result['peak_mb']:.0f}",

@@ -48,6 +48,7 @@ class Result:
 
     name: str
     objects: int
+    rounds: int
     frames_per_second: float
     ratio: float
     ratio_range: tuple[float, float]
@@ -109,11 +110,15 @@ class Race:
     def precision(self) -> str:
         return "bfloat16 autocast" if self.device.type == "cuda" else "float32"
 
-    def run(self, contestants: Sequence[Contestant], num_objects: int, rounds: int) -> Iterator[Result]:
-        """Warm up, then all contestants once per round, then each alone stage by stage."""
+    def run(self, contestants: Sequence[Contestant], num_objects: int, rounds: int) -> Iterator[list[Result]]:
+        """Warm up, then each contestant alone stage by stage, then all of them once per round.
+
+        Yields what is known after each round, in the order of the contestants, the first of them being SAM 2.
+        """
         eager_cpu = self.device.type == "cpu" and not self._compiled
         for contestant in contestants:
             self._pass(contestant, num_objects, max_frames=_WARM_UP_FRAMES_CPU if eager_cpu else _WARM_UP_FRAMES)
+        stages = {contestant: self._stages_ms(contestant, num_objects) for contestant in contestants}
         times: dict[Contestant, list[float]] = {contestant: [] for contestant in contestants}
         peaks: dict[Contestant, float | None] = {}
         for number in range(rounds):
@@ -121,18 +126,33 @@ class Race:
             for contestant in contestants if number % 2 == 0 else reversed(contestants):
                 seconds, peaks[contestant] = self._pass(contestant, num_objects)
                 times[contestant].append(seconds)
-        baseline = times[contestants[0]]
-        for contestant in contestants:
-            ratios = [theirs / ours for theirs, ours in zip(baseline, times[contestant], strict=True)]
-            yield Result(
-                contestant.name,
-                num_objects,
-                self._num_frames / statistics.median(times[contestant]),
-                statistics.median(ratios),
-                (min(ratios), max(ratios)),
-                peaks[contestant],
-                self._stages_ms(contestant, num_objects),
-            )
+            yield [
+                self._result(
+                    contestant, num_objects, times[contestants[0]], seconds, peaks[contestant], stages[contestant]
+                )
+                for contestant, seconds in times.items()
+            ]
+
+    def _result(
+        self,
+        contestant: Contestant,
+        num_objects: int,
+        baseline: list[float],
+        times: list[float],
+        peak_mb: float | None,
+        stages_ms: dict[str, float],
+    ) -> Result:
+        ratios = [theirs / ours for theirs, ours in zip(baseline, times, strict=True)]
+        return Result(
+            name=contestant.name,
+            objects=num_objects,
+            rounds=len(times),
+            frames_per_second=self._num_frames / statistics.median(times),
+            ratio=statistics.median(ratios),
+            ratio_range=(min(ratios), max(ratios)),
+            peak_mb=peak_mb,
+            stages_ms=stages_ms,
+        )
 
     def _pass(
         self, contestant: Contestant, num_objects: int, max_frames: int | None = None
