@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, fields
-from numbers import Real
+from numbers import Integral, Real
 from os import PathLike
 from pathlib import Path
 from typing import Any
@@ -46,14 +46,18 @@ class MemoryTreeConfig:
     def __post_init__(self) -> None:
         for name in ("num_pathways", "merge_frames"):
             count = getattr(self, name)
-            if isinstance(count, bool) or not isinstance(count, int) or count < 1:
+            if isinstance(count, bool) or not isinstance(count, Integral) or count < 1:
                 raise ValueError(f"{name} must be an integer >= 1, got {count!r}")
+            object.__setattr__(self, name, int(count))
         if not _is_number(self.iou_threshold) or not 0.0 <= self.iou_threshold <= 1.0:
             raise ValueError(f"iou_threshold must be a number in [0, 1], got {self.iou_threshold!r}")
         if not _is_number(self.uncertainty_threshold) or self.uncertainty_threshold < 0.0:
             raise ValueError(f"uncertainty_threshold must be a number >= 0, got {self.uncertainty_threshold!r}")
         if self.merge_iou is not None and not (_is_number(self.merge_iou) and 0.0 < self.merge_iou <= 1.0):
             raise ValueError(f"merge_iou must be None or a number in (0, 1], got {self.merge_iou!r}")
+        for name in ("iou_threshold", "uncertainty_threshold", "merge_iou"):  # numpy's numbers become Python's own
+            number = getattr(self, name)
+            object.__setattr__(self, name, None if number is None else float(number))
         object.__setattr__(self, "modulation", _checked_modulation(self.modulation))
 
 

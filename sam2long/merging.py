@@ -1,7 +1,8 @@
-"""Merging hypotheses that have become the same (opt-in): the cost falls back to SAM 2's.
+"""Merging hypotheses that have become the same (opt-in): on certain frames the cost falls back to SAM 2's.
 
 After an uncertain stretch several pathways often show the same masks for good, and each costs a forward pass
-until the scores prune it. With `merge_iou` set, hypotheses that have agreed long enough are taken for one.
+until the scores prune it. With `merge_iou` set, hypotheses that have agreed long enough are taken for one (on
+the next uncertain frame it branches again).
 """
 
 from __future__ import annotations

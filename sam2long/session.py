@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, field
+from numbers import Integral
 from typing import TYPE_CHECKING, Any
 
 from sam2long.config import MemoryTreeConfig
@@ -66,6 +67,8 @@ class Session:
 
 def checked_count(name: str, value: int | None) -> int | None:
     """`value`, or ValueError if it is neither None nor an integer >= 0."""
-    if value is not None and (isinstance(value, bool) or not isinstance(value, int) or value < 0):
+    if value is None:
+        return None
+    if isinstance(value, bool) or not isinstance(value, Integral) or value < 0:
         raise ValueError(f"{name} must be None or an integer >= 0, got {value!r}")
-    return value
+    return int(value)

@@ -4,10 +4,12 @@ import dataclasses
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
 
 from sam2long import MemoryTreeConfig
 from sam2long.config import load_memory_tree
+from sam2long.session import checked_count
 
 
 def test_defaults_are_the_papers() -> None:
@@ -50,6 +52,20 @@ def test_bad_values_are_named(field: str, value: Any) -> None:
     with pytest.raises(ValueError, match=field) as error:
         MemoryTreeConfig(**{field: value})
     assert repr(value) in str(error.value)
+
+
+def test_numpys_numbers_are_taken_as_pythons() -> None:
+    """Sweeps often come from numpy; what is kept compares, prints and saves like plain numbers."""
+    config = MemoryTreeConfig(
+        num_pathways=np.int64(2),  # type: ignore[arg-type]
+        iou_threshold=np.float32(0.5),  # type: ignore[arg-type]
+        merge_iou=np.float64(0.75),
+        merge_frames=np.uint8(3),  # type: ignore[arg-type]
+    )
+    assert repr(config) == repr(MemoryTreeConfig(2, 0.5, merge_iou=0.75, merge_frames=3))
+    assert checked_count("max_pending_frames", np.int32(4)) == 4  # type: ignore[arg-type]
+    with pytest.raises(ValueError, match="max_pending_frames"):
+        checked_count("max_pending_frames", np.int32(-1))  # type: ignore[arg-type]
 
 
 def test_yaml_path(tmp_path: Path) -> None:
