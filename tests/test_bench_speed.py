@@ -8,10 +8,11 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+import torch
 from conftest import GOLDEN
 
 from sam2long.bench import speed
-from sam2long.bench.speed_run import STAGES, Race, select_distinct
+from sam2long.bench.speed_run import STAGES, Contestant, Race, select_distinct
 from sam2long.cli.errors import UserError
 from sam2long.config import MemoryTreeConfig
 from sam2long.selection import Candidate
@@ -49,16 +50,15 @@ def test_table_and_json(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> N
 @pytest.mark.filterwarnings("ignore:(?s).*cannot import name '_C'")
 def test_rounds_that_are_done_are_kept(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """Whoever runs out of time in the second round has the first."""
-    run_pass, calls = Race._pass, 0
+    run_round, rounds = Race._in_turns, []
 
-    def interrupted(self: Race, *args: Any, **kwargs: Any) -> tuple[float, float | None]:
-        nonlocal calls
-        calls += 1
-        if calls > 2 + 2 + 1:  # warm-up, the first round, one of the second
+    def interrupted(self: Race, *args: Any) -> dict[Contestant, float]:
+        if rounds:
             raise KeyboardInterrupt
-        return run_pass(self, *args, **kwargs)
+        rounds.append(run_round(self, *args))
+        return rounds[0]
 
-    monkeypatch.setattr(Race, "_pass", interrupted)
+    monkeypatch.setattr(Race, "_in_turns", interrupted)
     out = tmp_path / "speed.json"
     options = ["--config", str(GOLDEN / "model.yaml"), "--device", "cpu", "--frames", "4", "--regime", "shared"]
     with pytest.raises(KeyboardInterrupt):
@@ -66,6 +66,22 @@ def test_rounds_that_are_done_are_kept(tmp_path: Path, monkeypatch: pytest.Monke
     results = json.loads(out.read_text())["results"]
     assert [(result["name"], result["rounds"]) for result in results] == [("SAM 2", 1), ("P=3 shared", 1)]
     assert "| P=3 shared | 1 |" in out.with_suffix(".md").read_text()
+
+
+@pytest.mark.filterwarnings("ignore:(?s).*cannot import name '_C'")
+@pytest.mark.parametrize("num_objects", [1, 2])
+def test_frames_in_turns_are_all_tracked(monkeypatch: pytest.MonkeyPatch, num_objects: int) -> None:
+    """On a CPU the contestants advance together, each with its own selection; every frame is paid for."""
+    race = Race(str(GOLDEN / "model.yaml"), None, torch.device("cpu"), num_frames=5)
+    contestants = [Contestant(0, "sam2"), Contestant(3, "distinct"), Contestant(3, "shared")]
+    decoded: list[int] = []
+    race._sam2.sam_mask_decoder.register_forward_hook(lambda _m, _a, output: decoded.append(output[0].shape[0]))
+    seconds = race._in_turns(contestants, num_objects)
+    assert list(seconds) == contestants
+    assert min(seconds.values()) > 0
+    sam2, shared = [1] * num_objects * 4, [num_objects] * 4
+    distinct = [num_objects, num_objects, 3 * num_objects, 3 * num_objects]
+    assert sorted(decoded[-(len(sam2) + len(shared) + len(distinct)) :]) == sorted(sam2 + shared + distinct)
 
 
 def test_distinct_keeps_slots_apart() -> None:

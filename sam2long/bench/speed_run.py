@@ -1,11 +1,11 @@
-"""The contestants of the speed benchmark, their clip, and the clocks."""
+"""The contestants of the speed benchmark, their clip, and their race."""
 
 from __future__ import annotations
 
 import contextlib
 import statistics
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -14,6 +14,7 @@ import torch
 from sam2.sam2_video_predictor import SAM2VideoPredictor
 
 from sam2long import MemoryTreeConfig, SAM2LongVideoPredictor, build_sam2long_video_predictor
+from sam2long.bench.speed_clock import StageClock
 from sam2long.selection import Candidate, select_candidates
 
 # The stages whose time is shown, and the modules of SAM 2 they are.
@@ -120,17 +121,20 @@ class Race:
             self._pass(contestant, num_objects, max_frames=_WARM_UP_FRAMES_CPU if eager_cpu else _WARM_UP_FRAMES)
         stages = {contestant: self._stages_ms(contestant, num_objects) for contestant in contestants}
         times: dict[Contestant, list[float]] = {contestant: [] for contestant in contestants}
-        peaks: dict[Contestant, float | None] = {}
+        peaks: dict[Contestant, float | None] = dict.fromkeys(contestants)
         for number in range(rounds):
             # there and back again: a machine that slows down while it runs favours nobody
-            for contestant in contestants if number % 2 == 0 else reversed(contestants):
-                seconds, peaks[contestant] = self._pass(contestant, num_objects)
-                times[contestant].append(seconds)
+            order = contestants if number % 2 == 0 else contestants[::-1]
+            if self.device.type == "cpu":
+                seconds = self._in_turns(order, num_objects)
+            else:
+                seconds = {}
+                for contestant in order:
+                    seconds[contestant], peaks[contestant] = self._pass(contestant, num_objects)
+            for contestant in contestants:
+                times[contestant].append(seconds[contestant])
             yield [
-                self._result(
-                    contestant, num_objects, times[contestants[0]], seconds, peaks[contestant], stages[contestant]
-                )
-                for contestant, seconds in times.items()
+                self._result(c, num_objects, times[contestants[0]], times[c], peaks[c], stages[c]) for c in contestants
             ]
 
     def _result(
@@ -147,29 +151,51 @@ class Race:
             name=contestant.name,
             objects=num_objects,
             rounds=len(times),
-            frames_per_second=self._num_frames / statistics.median(times),
+            frames_per_second=(self._num_frames - 1) / statistics.median(times),
             ratio=statistics.median(ratios),
             ratio_range=(min(ratios), max(ratios)),
             peak_mb=peak_mb,
             stages_ms=stages_ms,
         )
 
+    def _in_turns(self, contestants: Sequence[Contestant], num_objects: int) -> dict[Contestant, float]:
+        """Seconds each contestant takes for the clip, all of them advancing frame by frame in turns.
+
+        A machine whose speed drifts within minutes, as CPUs do, then slows all alike. Not on a GPU, whose queue would
+        run empty after every frame. (Distinct pathways yield nothing before the clip ends, so they take one long turn.)
+        """
+        passes = {contestant: self._begin(contestant, num_objects) for contestant in contestants}
+        seconds = dict.fromkeys(contestants, 0.0)
+        for t in range(1, self._num_frames):
+            for contestant in contestants if t % 2 else contestants[::-1]:
+                start = time.perf_counter()
+                next(passes[contestant])
+                seconds[contestant] += time.perf_counter() - start
+        return seconds
+
     def _pass(
         self, contestant: Contestant, num_objects: int, max_frames: int | None = None
     ) -> tuple[float, float | None]:
-        """Seconds to track the clip, prompts and loading not counted, and the peak of device memory in MB."""
+        """Seconds to track the frames after the prompted one, and the peak of device memory in MB."""
+        on_gpu = self.device.type == "cuda"
         with self._precision():
-            on_gpu = self.device.type == "cuda"
-            predictor, state = self._prompted(contestant, num_objects)
+            frames = self._begin(contestant, num_objects, max_frames)
             self._wait()
             if on_gpu:
                 torch.cuda.reset_peak_memory_stats(self.device)
             start = time.perf_counter()
-            for _ in predictor.propagate_in_video(state, max_frame_num_to_track=max_frames):
+            for _ in frames:
                 pass
             self._wait()
             seconds = time.perf_counter() - start
-            return seconds, torch.cuda.max_memory_allocated(self.device) / 2**20 if on_gpu else None
+        return seconds, torch.cuda.max_memory_allocated(self.device) / 2**20 if on_gpu else None
+
+    def _begin(self, contestant: Contestant, num_objects: int, max_frames: int | None = None) -> Iterator[Any]:
+        """A pass that has yielded the prompted frame, and has the contestant's selection from now on."""
+        predictor, state = self._prompted(contestant, num_objects)
+        frames: Iterator[Any] = predictor.propagate_in_video(state, max_frame_num_to_track=max_frames)
+        next(frames)
+        return frames
 
     def track(
         self, contestant: Contestant, num_objects: int, max_frames: int, watch: contextlib.AbstractContextManager[Any]
@@ -211,16 +237,19 @@ class Race:
             with self._precision():
                 predictor, state = self._prompted(contestant, num_objects)
                 self._ours.select = clock.timed("selection", self._ours.select)
+                frames = predictor.propagate_in_video(state)
+                next(frames)
                 with clock.watching(modules):
                     start = time.perf_counter()
-                    for _ in predictor.propagate_in_video(state):
+                    for _ in frames:
                         pass
                     self._wait()
                     total = time.perf_counter() - start
         finally:
             self._ours.encode_ahead = encode_ahead
-        per_frame = {stage: 1000 * clock.seconds.get(stage, 0.0) / self._num_frames for stage in STAGES}
-        return {**per_frame, "rest": 1000 * total / self._num_frames - sum(per_frame.values())}
+        num_tracked = self._num_frames - 1
+        per_frame = {stage: 1000 * clock.seconds.get(stage, 0.0) / num_tracked for stage in STAGES}
+        return {**per_frame, "rest": 1000 * total / num_tracked - sum(per_frame.values())}
 
     def _precision(self) -> contextlib.AbstractContextManager[Any]:
         if self.device.type == "cuda":
@@ -230,47 +259,6 @@ class Race:
     def _wait(self) -> None:
         if self.device.type == "cuda":
             torch.cuda.synchronize(self.device)
-
-
-class StageClock:
-    """Sums the wall time of modules and functions, waiting for the device around each."""
-
-    def __init__(self, wait: Callable[[], None]) -> None:
-        self._wait = wait
-        self.seconds: dict[str, float] = {}
-
-    def _now(self) -> float:
-        self._wait()
-        return time.perf_counter()
-
-    @contextlib.contextmanager
-    def watching(self, modules: dict[str, list[torch.nn.Module]]) -> Iterator[None]:
-        started: dict[str, float] = {}
-        handles = []
-        for stage, watched in modules.items():
-            for module in watched:
-
-                def before(_module: Any, _args: Any, stage: str = stage) -> None:
-                    started[stage] = self._now()
-
-                def after(_module: Any, _args: Any, _output: Any, stage: str = stage) -> None:
-                    self.seconds[stage] = self.seconds.get(stage, 0.0) + self._now() - started[stage]
-
-                handles += [module.register_forward_pre_hook(before), module.register_forward_hook(after)]
-        try:
-            yield
-        finally:
-            for handle in handles:
-                handle.remove()
-
-    def timed(self, stage: str, function: Callable[..., Any]) -> Callable[..., Any]:
-        def call(*args: Any) -> Any:
-            start = self._now()
-            result = function(*args)
-            self.seconds[stage] = self.seconds.get(stage, 0.0) + self._now() - start
-            return result
-
-        return call
 
 
 def _clip(num_frames: int, size: int) -> np.ndarray[Any, np.dtype[np.uint8]]:
