@@ -70,7 +70,7 @@ def test_rounds_that_are_done_are_kept(tmp_path: Path, monkeypatch: pytest.Monke
 
 @pytest.mark.filterwarnings("ignore:(?s).*cannot import name '_C'")
 @pytest.mark.parametrize("num_objects", [1, 2])
-def test_frames_in_turns_are_all_tracked(monkeypatch: pytest.MonkeyPatch, num_objects: int) -> None:
+def test_frames_in_turns_are_all_tracked(num_objects: int) -> None:
     """On a CPU the contestants advance together, each with its own selection; every frame is paid for."""
     race = Race(str(GOLDEN / "model.yaml"), None, torch.device("cpu"), num_frames=5)
     contestants = [Contestant(0, "sam2"), Contestant(3, "distinct"), Contestant(3, "shared")]
