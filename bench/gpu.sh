@@ -24,14 +24,14 @@ step() { # step SECONDS NAME COMMAND...: a step that fails or overruns its share
 }
 
 # only files with CUDA tests are collected: the others may need extras that a bare machine lacks
-step 150 "CUDA tests" "$PYTHON" -m pytest -q -m cuda -p no:cacheprovider $(grep -l 'mark\.cuda' tests/test_*.py) \
-  --deselect tests/test_cuda.py::test_compiled_mode_agrees_with_eager
+step 150 "CUDA tests" "$PYTHON" -m pytest -q -m cuda -p no:cacheprovider $(grep -rl 'mark\.cuda' tests --include='test_*.py') \
+  --deselect tests/tracking/test_cuda.py::test_compiled_mode_agrees_with_eager
 step 60 "large, eager, 1 object" speed --frames 100 -o "$OUT/speed-$card-large-eager-1.json"
 step 90 "large, eager, 5 objects" speed --frames 40 --objects 5 --rounds 2 -o "$OUT/speed-$card-large-eager-5.json"
 # the same GEMM library for all: SAM 2's `max-autotune` would also try Triton's, which takes minutes to compile
 export TORCHINDUCTOR_MAX_AUTOTUNE_GEMM_BACKENDS=ATEN
 step 120 "compiled parity" "$PYTHON" -m pytest -q -p no:cacheprovider \
-  tests/test_cuda.py::test_compiled_mode_agrees_with_eager
+  tests/tracking/test_cuda.py::test_compiled_mode_agrees_with_eager
 step 200 "large, compiled, 1 object" speed --frames 100 --compiled -o "$OUT/speed-$card-large-compiled-1.json"
 step 150 "large, compiled, 5 objects" speed --frames 40 --objects 5 --rounds 2 --compiled -o "$OUT/speed-$card-large-compiled-5.json"
 exit $failed

@@ -18,8 +18,8 @@ from hydra.utils import instantiate
 from omegaconf import DictConfig, OmegaConf
 from sam2.build_sam import HF_MODEL_ID_TO_FILENAMES
 
-from sam2long.config import load_memory_tree
-from sam2long.predictor import MemoryTreeLike, SAM2LongVideoPredictor
+from sam2long.config import MemoryTreeLike, load_memory_tree
+from sam2long.predictor import SAM2LongVideoPredictor
 from sam2long.resources import resource_dir
 
 logger = logging.getLogger(__name__)

@@ -76,9 +76,10 @@ def _checked_modulation(modulation: object) -> tuple[float, float]:
     return low, high
 
 
-def load_memory_tree(
-    memory_tree: MemoryTreeConfig | Mapping[str, Any] | str | PathLike[str] | None,
-) -> MemoryTreeConfig:
+MemoryTreeLike = MemoryTreeConfig | Mapping[str, Any] | str | PathLike[str] | None
+
+
+def load_memory_tree(memory_tree: MemoryTreeLike) -> MemoryTreeConfig:
     """Settings from an object, a mapping, the name of a file in `configs/memory_tree/`, or a path to a YAML.
 
     Args:

@@ -2,34 +2,27 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-from os import PathLike
 from typing import Any
 
-import numpy as np
 import torch
-from numpy.typing import NDArray
 from sam2.sam2_video_predictor import SAM2VideoPredictor, SAM2VideoPredictorVOS
-from torch import Tensor
 
-from sam2long import inspection, resuming, saving, streaming
-from sam2long.config import MemoryTreeConfig, load_memory_tree
+from sam2long.config import MemoryTreeLike
 from sam2long.frames import ModelFrames, open_frames
-from sam2long.inference_state import new_inference_state, processing_order
-from sam2long.inspection import FrameHypothesis
-from sam2long.interactive import InteractivePredictor
-from sam2long.memory_bank import FrameMemory
-from sam2long.passes import run_pass, run_pass_as_sam2, start_propagation
-from sam2long.scores import FrameScores
-from sam2long.selection import ChooseMemoryFunction, SelectFunction, choose_memory, select_candidates
-from sam2long.session import SESSION_KEY, OpenPass, Session, checked_count
-from sam2long.streaming import StreamFrames
-from sam2long.suitability import check_model_suits_tree
+from sam2long.model.memory_bank import FrameMemory
+from sam2long.search.scores import FrameScores
+from sam2long.search.selection import ChooseMemoryFunction, SelectFunction, choose_memory, select_candidates
+from sam2long.state import inspection
+from sam2long.state.inspection import FrameHypothesis
+from sam2long.tracking.tracker import TrackingPredictor
 
-MemoryTreeLike = MemoryTreeConfig | str | PathLike[str] | None
+# Batches of pathways are padded to these sizes. The components are compiled for fixed shapes, and torch.compile
+# raises after 8 of them (SAM 2 asks for whole graphs), so a few sizes must serve any number of pathways and
+# objects: one object needs only 1 and 3 at the paper's setting, five objects mostly 5 and 16.
+BATCH_SIZES = (1, 3, 5, 8, 16, 32, 64)
 
 
-class SAM2LongVideoPredictor(InteractivePredictor):
+class SAM2LongVideoPredictor(TrackingPredictor):
     """`SAM2VideoPredictor` that tracks with a constrained memory tree (SAM2Long, arXiv 2410.16268).
 
     The API, the model and its checkpoints are SAM 2's. `propagate_in_video` keeps P hypotheses per object and
@@ -43,16 +36,13 @@ class SAM2LongVideoPredictor(InteractivePredictor):
         encode_ahead: how many frames the image encoder runs ahead of the tracking, in one batch, on a GPU on a
             stream of its own. 0 (default) keeps SAM 2's order; on a host that launches
             kernels slower than its GPU runs them, running ahead was slower (bench/README.md).
-        select: which candidates live on, see `sam2long.selection.select_candidates`.
-        choose_memory: which frames a pathway remembers, see `sam2long.selection.choose_memory`.
+        select: which candidates live on, see `sam2long.search.selection.select_candidates`.
+        choose_memory: which frames a pathway remembers, see `sam2long.search.selection.choose_memory`.
         **kwargs: the arguments of `SAM2VideoPredictor`.
 
     Raises:
         ValueError: if an argument, or the combination with the model's own options, makes no sense.
     """
-
-    # Whether a component's outputs are overwritten by its next call (CUDA graphs of the compiled predictor).
-    reuses_buffers = False
 
     def __init__(
         self,
@@ -65,22 +55,7 @@ class SAM2LongVideoPredictor(InteractivePredictor):
         **kwargs: Any,
     ) -> None:
         super().__init__(*args, **kwargs)
-        self._set_up_tree(memory_tree, max_pending_frames, encode_ahead, select, choose_memory)
-
-    def _set_up_tree(
-        self,
-        memory_tree: MemoryTreeLike,
-        max_pending_frames: int | None,
-        encode_ahead: int = 0,
-        select: SelectFunction = select_candidates,
-        choose_memory: ChooseMemoryFunction[FrameMemory] = choose_memory,
-    ) -> None:
-        self.memory_tree = load_memory_tree(memory_tree)
-        self.max_pending_frames = checked_count("max_pending_frames", max_pending_frames)
-        self.encode_ahead = checked_count("encode_ahead", encode_ahead) or 0
-        self.select = select
-        self.choose_memory = choose_memory
-        check_model_suits_tree(self, self.memory_tree)
+        self.set_up(memory_tree, max_pending_frames, encode_ahead, select, choose_memory)
 
     @classmethod
     def from_sam2(
@@ -101,14 +76,12 @@ class SAM2LongVideoPredictor(InteractivePredictor):
         if not isinstance(predictor, SAM2VideoPredictor):
             raise ValueError(f"from_sam2 takes a SAM2VideoPredictor, got {type(predictor).__name__}")
         if isinstance(predictor, SAM2VideoPredictorVOS) and not issubclass(cls, SAM2VideoPredictorVOS):
-            from sam2long.compiled import SAM2LongVideoPredictorVOS
-
             cls = SAM2LongVideoPredictorVOS
         ours: SAM2LongVideoPredictor = cls.__new__(cls)
         for name, value in vars(predictor).items():
             # nn.Module keeps parameters and modules in dicts: a new dict, the same modules
             ours.__dict__[name] = value.copy() if isinstance(value, dict) else value
-        ours._set_up_tree(memory_tree, max_pending_frames, encode_ahead, select, choose_memory)
+        ours.set_up(memory_tree, max_pending_frames, encode_ahead, select, choose_memory)
         return ours
 
     @classmethod
@@ -153,178 +126,10 @@ class SAM2LongVideoPredictor(InteractivePredictor):
         Raises:
             FileNotFoundError, ValueError: if the video cannot be read or a setting is not allowed.
         """
-        self._check_settings(memory_tree, max_pending_frames)  # before anything is opened
+        self.checked_settings(memory_tree, max_pending_frames)  # before anything is opened
         source = open_frames(video_path)
         frames = ModelFrames(source, self.image_size, self.device, offload_to_cpu=offload_video_to_cpu)
-        return self._new_state(frames, memory_tree, max_pending_frames, offload_video_to_cpu, offload_state_to_cpu)
-
-    def _new_state(
-        self,
-        frames: ModelFrames | StreamFrames,
-        memory_tree: MemoryTreeLike = None,
-        max_pending_frames: int | None = None,
-        offload_video_to_cpu: bool = False,
-        offload_state_to_cpu: bool = False,
-    ) -> dict[str, Any]:
-        config, pending = self._check_settings(memory_tree, max_pending_frames)
-        inference_state = new_inference_state(frames, self.device, offload_video_to_cpu, offload_state_to_cpu)
-        if memory_tree is not None or max_pending_frames is not None:
-            inference_state[SESSION_KEY] = Session(config, pending)
-        # SAM 2 does the same here: the backbone is warm and the frame most likely to be clicked is cached.
-        self._get_image_feature(inference_state, frame_idx=0, batch_size=1)
-        return inference_state
-
-    def _check_settings(
-        self, memory_tree: MemoryTreeLike, max_pending_frames: int | None
-    ) -> tuple[MemoryTreeConfig, int | None]:
-        config = self.memory_tree if memory_tree is None else load_memory_tree(memory_tree)
-        check_model_suits_tree(self, config)
-        pending = self.max_pending_frames if max_pending_frames is None else max_pending_frames
-        return config, checked_count("max_pending_frames", pending)
-
-    @torch.inference_mode()
-    def propagate_in_video(
-        self,
-        inference_state: dict[str, Any],
-        start_frame_idx: int | None = None,
-        max_frame_num_to_track: int | None = None,
-        reverse: bool = False,
-    ) -> Iterator[tuple[int, list[Any], Tensor]]:
-        """Track all objects through the video: SAM 2's generator, with a memory tree per object.
-
-        Frames come in processing order, each as soon as its masks are decided for every object, so they lag
-        behind the frame being tracked while hypotheses compete. If the generator is closed early, or a frame
-        cannot be read, pending frames are decided for the best pathway so far.
-
-        Args:
-            inference_state: from `init_state`, with prompts added.
-            start_frame_idx: None starts at the earliest prompted frame.
-            max_frame_num_to_track: None tracks to the end of the video.
-            reverse: track towards frame 0.
-
-        Yields:
-            (frame_idx, obj_ids, video_res_masks): logits, float32 [num_objects, 1, video_height, video_width].
-        """
-        self._settle(inference_state)
-        if self._config(inference_state).num_pathways == 1:
-            yield from run_pass_as_sam2(self, inference_state, start_frame_idx, max_frame_num_to_track, reverse)
-            return
-        self.propagate_in_video_preflight(inference_state)
-        order = processing_order(inference_state, start_frame_idx, max_frame_num_to_track, reverse)
-        propagation = start_propagation(self, inference_state, reverse, order)
-        obj_ids = propagation.obj_ids
-        yield from run_pass(self, inference_state, propagation, OpenPass(order, reverse, obj_ids, len(obj_ids)))
-
-    def padded_batch_size(self, batch_size: int) -> int:
-        """How many rows a batch of `batch_size` pathways is run with; the compiled predictor pads."""
-        return batch_size
-
-    # -- streams -------------------------------------------------------------------------------------------------
-
-    @torch.inference_mode()
-    def init_stream(
-        self,
-        first_frame: NDArray[np.uint8] | Tensor,
-        memory_tree: MemoryTreeLike = None,
-        max_pending_frames: int | None = None,
-    ) -> dict[str, Any]:
-        """Start an inference state for frames that arrive one by one.
-
-        Args:
-            first_frame: frame 0, uint8 [H, W, 3] RGB; prompt it as usual before the next frame.
-            memory_tree, max_pending_frames: as in `init_state`; `max_pending_frames=0` answers every frame at once.
-
-        Raises:
-            ValueError: if the frame or a setting is not allowed, or `num_pathways` is 1.
-        """
-        return streaming.init_stream(self, first_frame, memory_tree=memory_tree, max_pending_frames=max_pending_frames)
-
-    @torch.inference_mode()
-    def track_frame(
-        self, inference_state: dict[str, Any], frame: NDArray[np.uint8] | Tensor
-    ) -> list[tuple[int, list[Any], Tensor]]:
-        """Track the next frame of a stream.
-
-        Objects and prompts may be added between two calls, on any of the newest `streaming.NUM_HELD_FRAMES`. Scores
-        (`get_scores`) can be read until the next call, and of the newest `trunk.NUM_RECENT` frames after it.
-
-        Args:
-            inference_state: from `init_stream`, prompted.
-            frame: uint8 [H, W, 3] RGB, of the size of the first.
-
-        Returns:
-            What this frame decided, as `propagate_in_video` yields it: none, one or more frames, in order.
-            (Frame 0 is not among them: its masks are what prompting it returned.)
-
-        Raises:
-            ValueError: if the frame or the state is not a stream's. RuntimeError: if nothing was prompted.
-        """
-        return streaming.track_frame(self, inference_state, frame)
-
-    @torch.inference_mode()
-    def finish_stream(self, inference_state: dict[str, Any]) -> list[tuple[int, list[Any], Tensor]]:
-        """The frames of a stream that were still pending, decided for the best pathway."""
-        return streaming.finish_stream(self, inference_state)
-
-    # -- saving --------------------------------------------------------------------------------------------------
-
-    @torch.inference_mode()
-    def save_state(self, inference_state: dict[str, Any], path: str | PathLike[str]) -> None:
-        """Write all that was prompted and tracked to one file, also in the middle of `propagate_in_video`.
-
-        An open pass is saved with its pending hypotheses and is not disturbed. See `saving.save_state`.
-
-        Args:
-            inference_state: from `init_state` or `load_state`.
-            path: the file, in safetensors format; it is replaced only once the new one is complete.
-
-        Raises:
-            ImportError: without safetensors (extra `state`). ValueError: for a stream's state. OSError: if the
-            file cannot be written; a file that was there before is then as it was.
-        """
-        saving.save_state(self, inference_state, path)
-
-    @torch.inference_mode()
-    def load_state(
-        self,
-        path: str | PathLike[str],
-        video: Any,
-        *,
-        offload_video_to_cpu: bool | None = None,
-        offload_state_to_cpu: bool | None = None,
-    ) -> dict[str, Any]:
-        """The inference state that `save_state` wrote, on this predictor's device.
-
-        Args:
-            path: the file.
-            video: the same video, in whatever form `init_state` takes.
-            offload_video_to_cpu, offload_state_to_cpu: as in `init_state`; None as it was saved.
-
-        Returns:
-            A state as `init_state` returns it. `resume_propagation` goes on with a pass that was open.
-
-        Raises:
-            ImportError: without safetensors (extra `state`). FileNotFoundError: if file or video is not there.
-            ValueError: if the file is no complete save, or of another video, model or version.
-        """
-        return saving.load_state(self, path, video, offload_video_to_cpu, offload_state_to_cpu)
-
-    def resume_propagation(self, inference_state: dict[str, Any]) -> Iterator[tuple[int, list[Any], Tensor]]:
-        """Go on with the `propagate_in_video` that was open when a loaded state was saved.
-
-        Every frame that had not been yielded comes once, with the masks it would have had. The frame in whose
-        loop body `save_state` was called had been yielded: it does not come again.
-
-        Args:
-            inference_state: from `load_state`.
-
-        Returns:
-            A generator as `propagate_in_video` returns it.
-
-        Raises:
-            RuntimeError: if no pass was open, or it is resumed already; then call `propagate_in_video`.
-        """
-        return resuming.resume_propagation(self, inference_state)
+        return self.new_state(frames, memory_tree, max_pending_frames, offload_video_to_cpu, offload_state_to_cpu)
 
     # -- scores --------------------------------------------------------------------------------------------------
 
@@ -336,3 +141,17 @@ class SAM2LongVideoPredictor(InteractivePredictor):
     def get_hypotheses(self, inference_state: dict[str, Any], obj_id: Any, frame_idx: int) -> list[FrameHypothesis]:
         """The alternatives alive on a tracked frame, best first; see `inspection.get_hypotheses`."""
         return inspection.get_hypotheses(self, inference_state, obj_id, frame_idx)
+
+
+class SAM2LongVideoPredictorVOS(SAM2LongVideoPredictor, SAM2VideoPredictorVOS):
+    """`SAM2LongVideoPredictor` with all components compiled, as `SAM2VideoPredictorVOS` compiles them.
+
+    The first frames of every new batch size are slow. With CUDA graphs the outputs of a component live in
+    buffers that its next call writes again; what outlives a call is cloned, here and in SAM 2's class.
+    """
+
+    reuses_buffers = True
+
+    def padded_batch_size(self, batch_size: int) -> int:
+        """The smallest compiled batch size that holds `batch_size` rows."""
+        return next((size for size in BATCH_SIZES if size >= batch_size), batch_size)

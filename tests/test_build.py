@@ -9,14 +9,14 @@ from typing import Any
 import huggingface_hub
 import pytest
 import torch
-from conftest import GOLDEN, build_golden
 from hydra import compose
 from sam2.build_sam import HF_MODEL_ID_TO_FILENAMES, build_sam2_video_predictor
 from sam2.sam2_video_predictor import SAM2VideoPredictor
+from support import GOLDEN, build_golden
 
 import sam2long
 from sam2long import MemoryTreeConfig, SAM2LongVideoPredictor, build_sam2long_video_predictor
-from sam2long.selection import Candidate
+from sam2long.search.selection import Candidate
 
 OFFICIAL = sorted(HF_MODEL_ID_TO_FILENAMES)
 

@@ -9,7 +9,7 @@ import pytest
 
 from sam2long import MemoryTreeConfig
 from sam2long.config import load_memory_tree
-from sam2long.session import checked_count
+from sam2long.state.session import checked_count
 
 
 def test_defaults_are_the_papers() -> None:

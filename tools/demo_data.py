@@ -10,9 +10,9 @@ import torch
 from demo_rollout import ANY_MASK, ON_DOUBLE, OWN_BEST, TRUE_BEST, ClipBatch
 from torch.utils.data import IterableDataset, get_worker_info
 
+from sam2long.synthetic import SUITES, Difficulty, sample_scene
 from sam2long.synthetic.render import render_layers
 from sam2long.synthetic.scene import PackedScenes, Scene, pack
-from sam2long.synthetic.suites import SUITES, Difficulty, sample_scene
 from sam2long.synthetic.textures import TextureBank
 
 NUM_LAYERS = 8

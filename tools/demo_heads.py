@@ -20,9 +20,9 @@ from demo_model import CONFIG, build_model
 from demo_rollout import TRUE_BEST, ClipBatch, Rollout, true_ious
 from sam2.modeling.sam2_base import SAM2Base
 
+from sam2long.synthetic import SUITES, sample_scene
 from sam2long.synthetic.render import render_layers
 from sam2long.synthetic.scene import pack
-from sam2long.synthetic.suites import SUITES, sample_scene
 from sam2long.synthetic.textures import TextureBank
 
 Array = np.ndarray

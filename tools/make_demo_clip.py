@@ -19,7 +19,7 @@ import numpy as np
 from sam2long.cli.outputs import replacing
 from sam2long.cli.overlay_video import mp4_writer
 from sam2long.synthetic import render, sample_scene
-from sam2long.visualize import BoolArray
+from sam2long.views.visualize import BoolArray
 
 SUITE, SEED, NUM_FRAMES = "reappear", 107, 32
 SIZE = 256

@@ -1,4 +1,4 @@
-"""Where a benchmark ran: device, library versions, revision."""
+"""Where a benchmark runs: device, library versions, revision, and whether it can draw."""
 
 from __future__ import annotations
 
@@ -26,6 +26,14 @@ def describe(device: torch.device) -> dict[str, Any]:
         "sam2long": __version__,
         "revision": _revision(),
     }
+
+
+def require_matplotlib() -> None:
+    """Raise ImportError, naming the extra, where matplotlib is missing."""
+    try:
+        import matplotlib  # noqa: F401
+    except ImportError as error:
+        raise ImportError("the plots need matplotlib: pip install 'sam2long[viz]'") from error
 
 
 def _cpu_name() -> str:

@@ -5,8 +5,6 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any
 
-from sam2long.cli.errors import UserError
-
 # SAM 2 in grey, the tree in colours that differ also for the colour-blind.
 _COLOURS = {"SAM 2": "#7f7f7f", "memory tree": "#0072b2", "memory tree, every frame uncertain": "#d55e00"}
 _PANELS = {
@@ -16,14 +14,6 @@ _PANELS = {
     "cpu_ms": "processor time per frame (ms)",
     "pending": "frames pending",
 }
-
-
-def require_matplotlib() -> None:
-    """Raise UserError, naming the extra, where matplotlib is missing."""
-    try:
-        import matplotlib  # noqa: F401
-    except ImportError as error:
-        raise UserError("the plot needs matplotlib: pip install 'sam2long[viz]' (or leave -o out)") from error
 
 
 def plot(report: dict[str, Any], path: Path) -> None:

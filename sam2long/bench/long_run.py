@@ -14,9 +14,9 @@ import numpy as np
 import torch
 from sam2.sam2_video_predictor import SAM2VideoPredictor
 
-from sam2long.cli.model import ModelChoice
 from sam2long.frames.source import Frame, FrameSource
-from sam2long.visualize import BoolArray
+from sam2long.model_choice import ModelChoice
+from sam2long.views.visualize import BoolArray
 
 # Frames between which times are compared: early, and the last hundred.
 EARLY = (100, 200)

@@ -15,7 +15,7 @@ from sam2.sam2_video_predictor import SAM2VideoPredictor
 
 from sam2long import MemoryTreeConfig, SAM2LongVideoPredictor, build_sam2long_video_predictor
 from sam2long.bench.speed_clock import StageClock
-from sam2long.selection import Candidate, select_candidates
+from sam2long.search.selection import Candidate, select_candidates
 
 # The stages whose time is shown, and the modules of SAM 2 they are.
 STAGES = {

@@ -142,13 +142,11 @@ def plot(summary: dict[str, Any], path: Path) -> None:
     """Gains over SAM 2 with their intervals, one group of bars a suite.
 
     Raises:
-        ValueError: matplotlib is not installed.
+        ImportError: without matplotlib (extra `viz`).
     """
-    try:
-        from matplotlib.backends.backend_agg import FigureCanvasAgg
-        from matplotlib.figure import Figure
-    except ImportError as error:
-        raise ValueError("the plot needs matplotlib: pip install 'sam2long[viz]'") from error
+    from matplotlib.backends.backend_agg import FigureCanvasAgg
+    from matplotlib.figure import Figure
+
     figure = Figure(figsize=(9, 4), layout="constrained")
     FigureCanvasAgg(figure)
     axis = figure.subplots()

@@ -14,8 +14,8 @@ from numpy.typing import NDArray
 from sam2long.bench.metrics import boundary_f, jaccard
 from sam2long.bench.synthetic_settings import Setting
 from sam2long.config import MemoryTreeConfig
-from sam2long.inspection import FrameHypothesis
 from sam2long.predictor import SAM2LongVideoPredictor
+from sam2long.state.inspection import FrameHypothesis
 from sam2long.synthetic import Clip, render, sample_scene
 
 OBJECT = 1

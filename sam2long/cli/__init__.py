@@ -38,9 +38,8 @@ def _parser() -> argparse.ArgumentParser:
     rooms = {
         "track": (track, "track objects through a video from clicks, boxes or masks"),
         "demo": (demo, "SAM 2 beside the memory tree on the embedded clip, with the embedded model"),
+        "bench": (bench, "measure accuracy or speed"),
     }
-    if bench.BENCHMARKS:
-        rooms["bench"] = (bench, "measure accuracy or speed")
     for name, (room, summary) in rooms.items():
         command = commands.add_parser(name, help=summary, description=room.__doc__)
         room.add_arguments(command)

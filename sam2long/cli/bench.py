@@ -4,17 +4,12 @@ from __future__ import annotations
 
 import argparse
 from importlib import import_module
-from importlib.util import find_spec
 
 from sam2long.cli.errors import Parser
 
-# A benchmark is a module of sam2long.bench with `add_arguments(parser)` and `run(args) -> int`, imported when
-# it is asked for: some need optional extras.
-BENCHMARKS = {
-    name: f"sam2long.bench.{name}"
-    for name in ("synthetic", "long", "speed")
-    if find_spec(f"sam2long.bench.{name}") is not None
-}
+# A benchmark is a module here with `add_arguments(parser)` and `run(args) -> int`, imported when it is asked for:
+# some need optional extras.
+BENCHMARKS = {name: f"sam2long.cli.bench_{name}" for name in ("synthetic", "long", "speed")}
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:

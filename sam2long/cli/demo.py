@@ -14,13 +14,15 @@ from typing import TYPE_CHECKING
 import numpy as np
 from tqdm import tqdm
 
-from sam2long.cli.model import ModelChoice, embedded_model
+from sam2long.cli.model import check_device
 from sam2long.cli.outputs import ResultFolder
 from sam2long.cli.prompt_file import read_prompt_file
-from sam2long.cli.track import TrackJob, track
+from sam2long.cli.track import track
+from sam2long.cli.track_job import TrackJob
+from sam2long.model_choice import ModelChoice, embedded_model
 
 if TYPE_CHECKING:
-    from sam2long.visualize import BoolArray
+    from sam2long.views.visualize import BoolArray
 
 ASSETS = Path(__file__).parent / "assets"
 CLIP = ASSETS / "demo.mp4"
@@ -36,6 +38,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 
 def run(args: argparse.Namespace) -> int:
+    check_device(args.device)
     model = embedded_model(args.device)
     overwrite = args.overwrite or _holds_a_demo(args.out)
     tree = ResultFolder(args.out, overwrite=overwrite)

@@ -3,50 +3,25 @@
 from __future__ import annotations
 
 import argparse
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from pathlib import Path
-from textwrap import shorten
 from typing import Any
 
 from sam2long.cli.errors import UserError
 from sam2long.config import MemoryTreeConfig, load_memory_tree
-from sam2long.resources import resource_dir
-
-_SIZES = {"tiny": "t", "small": "s", "base_plus": "b+", "large": "l"}
-OFFICIAL_CONFIGS = {
-    f"{version}_hiera_{size}": f"configs/{version}/{version}_hiera_{letter}.yaml"
-    for version in ("sam2.1", "sam2")
-    for size, letter in _SIZES.items()
-}
+from sam2long.model_choice import OFFICIAL_CONFIGS, ModelChoice, embedded_model
 
 
-@dataclass(frozen=True)
-class ModelChoice:
-    """Everything a predictor is built from. `device` None takes CUDA where there is one."""
+def build_model(choice: ModelChoice) -> Any:
+    """The predictor (`SAM2LongVideoPredictor`).
 
-    config: str
-    checkpoint: Path
-    memory_tree: MemoryTreeConfig
-    device: str | None = None
-
-    def build(self) -> Any:
-        """The predictor (`SAM2LongVideoPredictor`).
-
-        Raises:
-            UserError: if the checkpoint is damaged or belongs to another config.
-        """
-        from pickle import UnpicklingError
-
-        from sam2long import build_sam2long_video_predictor
-
-        try:
-            return build_sam2long_video_predictor(
-                self.config, str(self.checkpoint), device=self.device, memory_tree=self.memory_tree
-            )
-        except (OSError, ValueError, KeyError, RuntimeError, UnpicklingError) as error:
-            # PyTorch names every tensor that does not fit; the first few tell enough.
-            reason = shorten(str(error) or type(error).__name__, 300, placeholder=" ...")
-            raise UserError(f"cannot load {self.checkpoint} into {self.config}: {reason}") from error
+    Raises:
+        UserError: if the checkpoint is damaged or belongs to another config.
+    """
+    try:
+        return choice.build()
+    except ValueError as error:
+        raise UserError(str(error)) from error
 
 
 def add_model_arguments(parser: argparse.ArgumentParser) -> None:
@@ -73,17 +48,6 @@ def choose_model(args: argparse.Namespace) -> ModelChoice:
     tree = _choose_tree(args)
     check_device(args.device)
     return ModelChoice(config, checkpoint, tree, args.device)
-
-
-def embedded_model(device: str | None = None) -> ModelChoice:
-    """The model that comes with the package, at the paper's settings.
-
-    Raises:
-        UserError: if the device is not there.
-    """
-    check_device(device)
-    config = resource_dir("configs") / "demo.yaml"
-    return ModelChoice(str(config), resource_dir("checkpoints") / "demo.pt", MemoryTreeConfig(), device)
 
 
 def _choose_files(config: str | None, checkpoint: Path | None) -> tuple[str, Path]:

@@ -4,9 +4,7 @@ from __future__ import annotations
 
 import json
 import math
-import os
-from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+from collections.abc import Mapping
 from dataclasses import asdict, fields
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -15,10 +13,11 @@ import numpy as np
 from PIL import Image
 
 from sam2long.cli.errors import UserError
-from sam2long.visualize import UInt8Array, davis_palette
+from sam2long.files import replacing
+from sam2long.views.visualize import UInt8Array, davis_palette
 
 if TYPE_CHECKING:
-    from sam2long.scores import FrameScores
+    from sam2long.search.scores import FrameScores
 
 _PALETTE = davis_palette().tobytes()
 
@@ -99,7 +98,7 @@ class ResultFolder:
 
     def read_scores(self, obj_id: int) -> dict[int, FrameScores]:
         """The scores written for an object, by frame index; empty for one that has none."""
-        from sam2long.scores import FrameScores
+        from sam2long.search.scores import FrameScores
 
         objects = json.loads(self.scores.read_text(encoding="utf-8"))["objects"]
         frames = [frame for of in objects if of["obj_id"] == obj_id for frame in of["frames"]]
@@ -109,18 +108,6 @@ class ResultFolder:
             return math.inf if value is None else value  # the one number that JSON could not hold
 
         return {frame["frame"]: FrameScores(**{name: number(frame[name]) for name in names}) for frame in frames}
-
-
-@contextmanager
-def replacing(path: Path) -> Iterator[Path]:
-    """Give a file to write that takes the place of `path` when the block ends well, and goes when it does not."""
-    part = path.with_name(f".{path.name}.part")
-    try:
-        yield part
-        os.replace(part, path)
-    except BaseException:
-        part.unlink(missing_ok=True)
-        raise
 
 
 def _write_json(path: Path, content: Mapping[str, Any]) -> None:

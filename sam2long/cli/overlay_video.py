@@ -12,10 +12,11 @@ from typing import Any, Protocol
 import numpy as np
 
 from sam2long.cli.errors import UserError
-from sam2long.cli.outputs import ResultFolder, replacing
+from sam2long.cli.outputs import ResultFolder
 from sam2long.cli.prompts import Prompt
+from sam2long.files import replacing
 from sam2long.frames import FrameSource
-from sam2long.visualize import UInt8Array, draw_prompt, overlay
+from sam2long.views.visualize import UInt8Array, draw_prompt, overlay
 
 DEFAULT_FPS = Fraction(24)
 

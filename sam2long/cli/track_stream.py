@@ -13,12 +13,13 @@ import numpy as np
 
 from sam2long.cli.errors import UserError
 from sam2long.cli.interrupt import until_interrupted
+from sam2long.cli.model import build_model
 from sam2long.cli.prompts import Prompt, add_to_predictor, check_prompts
-from sam2long.cli.track import TrackJob, description, id_map, precision
+from sam2long.cli.track_job import TrackJob, description, id_map, precision
 
 if TYPE_CHECKING:
     from sam2long.frames.source import Frame
-    from sam2long.scores import FrameScores
+    from sam2long.search.scores import FrameScores
 
 Result = tuple[int, Sequence[int], Any]
 
@@ -53,7 +54,7 @@ def track_stream(job: TrackJob) -> None:
             raise UserError(f"{job.video} ended before frame {start}, where the first prompt is")
         height, width = first.shape[:2]
         check_prompts(job.prompts, num_frames=sys.maxsize, height=height, width=width)
-        predictor = job.model.build()
+        predictor = build_model(job.model)
         job.results.begin(description(job, None, height, width))
         _StreamRun(job, predictor, first, start).write(numbered)
     except (FrameError, OSError) as error:
@@ -135,8 +136,8 @@ class _StreamRun:
     def _open_overlay(self, stack: ExitStack) -> Any:
         if not self._job.overlay:
             return None
-        from sam2long.cli.outputs import replacing
         from sam2long.cli.overlay_video import DEFAULT_FPS, mp4_writer
+        from sam2long.files import replacing
 
         part = stack.enter_context(replacing(self._job.results.overlay))
         size = self._first.shape[0], self._first.shape[1]

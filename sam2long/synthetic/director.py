@@ -3,15 +3,12 @@
 from __future__ import annotations
 
 from dataclasses import replace
-from typing import TYPE_CHECKING
 
 import numpy as np
 
 from sam2long.synthetic import motion
+from sam2long.synthetic.difficulty import Difficulty
 from sam2long.synthetic.scene import NUM_HARMONICS, Outline, Scene, Skin, Sprite
-
-if TYPE_CHECKING:
-    from sam2long.synthetic.suites import Difficulty
 
 _TILES = 1 << 20  # tile names; a bank takes them modulo its size
 

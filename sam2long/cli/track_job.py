@@ -1,0 +1,94 @@
+"""One run of `sam2long track`: what it is to do, and what runs over files and over streams share."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from contextlib import AbstractContextManager, nullcontext
+from dataclasses import asdict, dataclass
+from fractions import Fraction
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from sam2long.cli.outputs import ResultFolder
+from sam2long.cli.prompts import Prompt
+from sam2long.model_choice import ModelChoice
+
+if TYPE_CHECKING:
+    from torch import Tensor
+
+    from sam2long.views.visualize import UInt8Array
+
+DIRECTIONS = ("forward", "backward", "both")
+
+
+@dataclass(frozen=True)
+class TrackJob:
+    """One run of `sam2long track`, its prompts parsed and its model chosen.
+
+    Attributes:
+        video: whatever `sam2long.frames.open_frames` takes as text: a folder, a file, a URL.
+        direction: forward from the earliest prompt, backward from the latest, or both from the earliest.
+        max_pending: frames a decision may wait for (None: as long as it takes).
+        fps: of the overlay; None takes the video's.
+    """
+
+    video: str
+    prompts: Sequence[Prompt]
+    model: ModelChoice
+    results: ResultFolder
+    direction: str = "forward"
+    max_pending: int | None = None
+    overlay: bool = True
+    fps: Fraction | None = None
+    fp32: bool = False
+
+
+def description(job: TrackJob, num_frames: int | None, height: int, width: int) -> dict[str, Any]:
+    """What `run.json` says; the number of frames is None for a stream."""
+    return {
+        "video": job.video,
+        "num_frames": num_frames,
+        "height": height,
+        "width": width,
+        "config": job.model.config,
+        "checkpoint": str(job.model.checkpoint),
+        "memory_tree": asdict(job.model.memory_tree),
+        "direction": job.direction,
+        "prompts": [
+            {
+                "frame": prompt.frame_idx,
+                "obj_id": prompt.obj_id,
+                "points": prompt.points,
+                "labels": prompt.labels,
+                "box": prompt.box,
+                "mask": prompt.mask is not None,
+            }
+            for prompt in job.prompts
+        ],
+    }
+
+
+def precision(device: Any, fp32: bool) -> AbstractContextManager[Any]:
+    """bfloat16 on CUDA devices unless `fp32`."""
+    import torch
+
+    if device.type == "cuda" and not fp32:
+        return torch.autocast("cuda", dtype=torch.bfloat16)  # as SAM 2's own scripts run
+    return nullcontext()
+
+
+def id_map(mask_logits: Tensor, obj_ids: Sequence[int]) -> UInt8Array:
+    """Object ids per pixel: 0 for background, and where masks overlap the object of the larger logit.
+
+    Args:
+        mask_logits: [N, 1, H, W]; positive on the object.
+        obj_ids: N ids from 1 to 255.
+
+    Returns:
+        uint8 [H, W].
+    """
+    highest, winner = mask_logits[:, 0].max(dim=0)
+    winner[highest <= 0] = len(obj_ids)
+    ids = np.array([*obj_ids, 0], dtype=np.uint8)
+    return ids[winner.cpu().numpy()]

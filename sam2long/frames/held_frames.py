@@ -1,0 +1,67 @@
+"""The newest frames of a stream."""
+
+from __future__ import annotations
+
+from collections import OrderedDict
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor
+
+from sam2long.frames.arrays import SequenceFrames
+from sam2long.frames.model_frames import ModelFrames
+
+# Frames of a stream that can still be prompted; older ones are gone.
+NUM_HELD_FRAMES = 16
+
+
+class StreamFrames:
+    """The newest frames of a stream as the model reads them: what a stream's `inference_state["images"]` holds.
+
+    Args:
+        image_size: of the model.
+        device: where the tensors go.
+    """
+
+    def __init__(self, image_size: int, device: torch.device) -> None:
+        self._image_size = image_size
+        self._device = device
+        self._held: OrderedDict[int, Tensor] = OrderedDict()
+        self.num_received = 0
+        self.height = self.width = 0
+
+    def append(self, frame: NDArray[np.uint8] | Tensor) -> int:
+        """Take the next frame, uint8 [H, W, 3] RGB; returns its index.
+
+        Raises:
+            ValueError: if it is no such array, or of another size than the frames before.
+        """
+        array = frame.cpu().numpy() if isinstance(frame, Tensor) else np.asarray(frame)
+        if array.ndim != 3 or array.shape[2] != 3 or array.dtype != np.uint8:
+            raise ValueError(f"a frame must be uint8 [H, W, 3] RGB, got {array.dtype} {list(array.shape)}")
+        if self.num_received and array.shape[:2] != (self.height, self.width):
+            raise ValueError(
+                f"frame {self.num_received} is {array.shape[1]}x{array.shape[0]}, "
+                f"the stream began with {self.width}x{self.height}"
+            )
+        self.height, self.width = array.shape[:2]
+        # The same code resizes and normalises as for a video, so the pixels are the same.
+        source = SequenceFrames(array[None], "the stream")
+        self._held[self.num_received] = ModelFrames(source, self._image_size, self._device, prefetch=0)[0]
+        if len(self._held) > NUM_HELD_FRAMES:
+            self._held.popitem(last=False)
+        self.num_received += 1
+        return self.num_received - 1
+
+    def __len__(self) -> int:
+        return self.num_received
+
+    def __getitem__(self, frame_idx: int) -> Tensor:
+        """Frame as float32 [3, image_size, image_size]; ValueError if it is not held any more."""
+        if frame_idx not in self._held:
+            raise ValueError(
+                f"frame {frame_idx} of the stream is not held: only the newest {NUM_HELD_FRAMES} of "
+                f"{self.num_received} frames can be prompted (use init_state on a file to come back to any frame)"
+            )
+        return self._held[frame_idx]

@@ -1,0 +1,116 @@
+"""Memories that lie in SAM 2's state: conditioning frames, and the committed past a tree grows from."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any, Protocol
+
+from sam2.modeling.sam2_utils import select_closest_cond_frames
+
+from sam2long.model.memory_bank import FrameMemory, PathwayMemory
+from sam2long.search.scores import FrameScores
+from sam2long.state.trunk import SCORES_KEY
+
+Remember = Callable[[tuple[FrameMemory, ...], FrameMemory], tuple[FrameMemory, ...]]
+
+
+class MemoryOptions(Protocol):
+    """Which conditioning frames SAM 2 attends to, and how it dates their pointers."""
+
+    max_cond_frames_in_attn: int
+    only_obj_ptrs_in_the_past_for_eval: bool
+    use_signed_tpos_enc_to_obj_ptrs: bool
+
+
+class CommittedMemories:
+    """Reads one object's memories out of SAM 2's state, for one pass in one direction.
+
+    Args:
+        model: the predictor.
+        outputs: the object's entry in `output_dict_per_obj`.
+        num_frames: of the video.
+        max_obj_ptrs: `min(num_frames, max_obj_ptrs_in_encoder)`, how far SAM 2's memory reaches.
+        reverse: whether time runs backwards.
+    """
+
+    def __init__(
+        self,
+        model: MemoryOptions,
+        outputs: dict[str, dict[int, Any]],
+        num_frames: int,
+        max_obj_ptrs: int,
+        reverse: bool,
+    ) -> None:
+        self._model = model
+        self._outputs = outputs
+        self._num_frames = num_frames
+        self._max_obj_ptrs = max_obj_ptrs
+        self._reverse = reverse
+        self._conditioning: dict[int, FrameMemory] = {}
+
+    def of_pathway(self, frame_idx: int, remembered: tuple[FrameMemory, ...]) -> PathwayMemory:
+        """All that a pathway attends to on a frame."""
+        model, sign = self._model, -1 if self._reverse else 1
+        selected, unselected = select_closest_cond_frames(
+            frame_idx, self._outputs["cond_frame_outputs"], model.max_cond_frames_in_attn
+        )
+        pointers = []
+        for t in selected:
+            distance = (frame_idx - t) * sign
+            if distance >= 0 or not model.only_obj_ptrs_in_the_past_for_eval:
+                age = distance if model.use_signed_tpos_enc_to_obj_ptrs else abs(distance)
+                pointers.append((age, self._conditioning_memory(t)))
+        behind = [self._conditioning_memory(t) for t in unselected if (frame_idx - t) * sign > 0]
+        if behind:
+            # SAM 2 treats conditioning frames beyond `max_cond_frames_in_attn` as if they were tracked frames.
+            merged = sorted([*remembered, *behind], key=lambda memory: memory.frame_idx, reverse=self._reverse)
+            remembered = tuple(merged[-self._max_obj_ptrs :])
+        conditioning = [self._conditioning_memory(t) for t in selected]
+        # Rule 2: with nothing but conditioning frames in memory the step is SAM 2's own, so not modulated.
+        return PathwayMemory(conditioning, pointers, remembered, modulated=len(remembered) > 0)
+
+    def _conditioning_memory(self, frame_idx: int) -> FrameMemory:
+        if frame_idx not in self._conditioning:
+            output = self._outputs["cond_frame_outputs"][frame_idx]
+            self._conditioning[frame_idx] = memory_of(frame_idx, output)
+        return self._conditioning[frame_idx]
+
+    def recall(
+        self, frame_idx: int, remember: Remember, before: tuple[FrameMemory, ...] = ()
+    ) -> tuple[tuple[FrameMemory, ...], float]:
+        """What a pathway would remember before `frame_idx` had it tracked the committed past itself.
+
+        Args:
+            frame_idx: the frame to be tracked.
+            remember: which frames a pathway remembers.
+            before: what is remembered of a past that the state does not hold any more (a stream's).
+
+        Returns:
+            The remembered frames, oldest first (features may be missing), and the cumulative score there.
+        """
+        step = 1 if self._reverse else -1
+        tracked, conditioning = self._outputs["non_cond_frame_outputs"], self._outputs["cond_frame_outputs"]
+        history, t, gap = [], frame_idx + step, 0
+        # A gap as long as SAM 2's pointer window ends the history: SAM 2 could not see across it either.
+        while 0 <= t < self._num_frames and gap < self._max_obj_ptrs:
+            if t in tracked:
+                history.append(t)
+            gap = 0 if t in tracked or t in conditioning else gap + 1
+            t += step
+        remembered = tuple(memory for memory in before if history and memory.frame_idx < history[-1])
+        for t in reversed(history):
+            remembered = remember(remembered, memory_of(t, tracked[t]))
+        scores: FrameScores | None = tracked[history[0]].get(SCORES_KEY) if history else None
+        return remembered, scores.cumulative_score if scores else 0.0
+
+
+def memory_of(frame_idx: int, output: dict[str, Any]) -> FrameMemory:
+    """A frame in SAM 2's state as a memory; one without scores was given by the user or tracked by SAM 2 (IoU 1)."""
+    scores: FrameScores | None = output.get(SCORES_KEY)
+    return FrameMemory(
+        frame_idx,
+        predicted_iou=scores.predicted_iou if scores else 1.0,
+        occlusion_score=scores.occlusion_score if scores else float(output["object_score_logits"]),
+        features=output["maskmem_features"],
+        obj_ptr=output["obj_ptr"],
+    )

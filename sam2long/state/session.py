@@ -1,0 +1,110 @@
+"""What belongs to one video beyond SAM 2's own state."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, field
+from numbers import Integral
+from typing import Any, Protocol
+
+from torch import Tensor
+
+from sam2long.config import MemoryTreeConfig
+from sam2long.model.hypotheses import Hypothesis, Pending
+from sam2long.model.memory_bank import FrameMemory
+from sam2long.state.trunk import RecentFrames
+
+# Where it lies in `inference_state`; absent until a video has settings of its own or a tree has run.
+SESSION_KEY = "sam2long"
+
+
+class TreePass(Protocol):
+    """An unfinished pass of the trees over the video (`tracking.propagation.Propagation`)."""
+
+    obj_ids: list[Any]
+
+    def track(self, frame_idx: int) -> None:
+        """Track one frame for all objects."""
+
+    def ready(self) -> Iterator[tuple[int, list[Any], Tensor]]:
+        """The frames decided since, as low-res logits."""
+
+    def settle(self) -> None:
+        """Commit all pending frames."""
+
+    def pending(self, obj_id: Any) -> Mapping[int, Pending]:
+        """The object's undecided frames."""
+
+    def pending_hypotheses(self, obj_id: Any, frame_idx: int) -> list[tuple[tuple[int, ...], Hypothesis]]:
+        """The hypotheses alive on one of them, each with its slots, best first."""
+
+    def remembered(self) -> dict[Any, tuple[FrameMemory, ...]]:
+        """What the best pathways remember, for the pass that continues this one."""
+
+    def unfinished(self) -> dict[str, Any]:
+        """All that distinguishes the pass from one just begun."""
+
+
+@dataclass(slots=True)
+class OpenPass:
+    """How far an unfinished `propagate_in_video` is.
+
+    Attributes:
+        remaining: the frames it has still to track, in order.
+        reverse: whether time runs backwards.
+        obj_ids: the list it yields; SAM 2 replaces its own where objects are added or removed, and empties it on reset.
+        num_objects: how many objects there were when it began; SAM 2's own pass tracks no others.
+        loaded: whether it came with `load_state` and is not yet resumed.
+    """
+
+    remaining: range
+    reverse: bool
+    obj_ids: list[Any]
+    num_objects: int
+    loaded: bool = False
+
+
+@dataclass(slots=True)
+class Session:
+    """Settings of one video, its recent frames, and the pass whose frames may still be pending.
+
+    Attributes:
+        config: settings of the trees.
+        max_pending_frames: see `SAM2LongVideoPredictor`.
+        recent: committed frames that are still whole.
+        propagation: the trees of the unfinished pass, if any.
+        open_pass: how far that pass, or SAM 2's own, is; None for a stream.
+    """
+
+    config: MemoryTreeConfig
+    max_pending_frames: int | None
+    recent: RecentFrames = field(default_factory=RecentFrames)
+    propagation: TreePass | None = None
+    open_pass: OpenPass | None = None
+
+    def enter(self, propagation: TreePass, open_pass: OpenPass) -> None:
+        """Go on with a pass; of several that are suspended, one at a time has frames pending."""
+        if self.propagation is not propagation:
+            self.settle()
+        self.propagation, self.open_pass = propagation, open_pass
+
+    def leave(self, propagation: TreePass | None, open_pass: OpenPass | None) -> None:
+        """Forget a pass that has ended, so that dropping the state frees its tensors at once (no cycle)."""
+        if self.propagation is propagation:
+            self.propagation = None
+        if self.open_pass is open_pass:
+            self.open_pass = None
+
+    def settle(self) -> None:
+        """Commit what an unfinished pass left pending, before something else reads or changes the state."""
+        if self.propagation is not None:
+            self.propagation.settle()
+
+
+def checked_count(name: str, value: int | None) -> int | None:
+    """`value`, or ValueError if it is neither None nor an integer >= 0."""
+    if value is None:
+        return None
+    if isinstance(value, bool) or not isinstance(value, Integral) or value < 0:
+        raise ValueError(f"{name} must be None or an integer >= 0, got {value!r}")
+    return int(value)

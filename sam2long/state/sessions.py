@@ -1,0 +1,96 @@
+"""A predictor whose videos have settings and passes of their own."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from sam2long.config import MemoryTreeConfig, MemoryTreeLike, load_memory_tree
+from sam2long.model.memory_bank import FrameMemory
+from sam2long.model.stepwise import StepwisePredictor
+from sam2long.model.suitability import check_model_suits_tree
+from sam2long.search.selection import ChooseMemoryFunction, SelectFunction
+from sam2long.state.inference_state import new_inference_state, with_fork_keys
+from sam2long.state.session import SESSION_KEY, Session, checked_count
+
+
+class SessionPredictor(StepwisePredictor):
+    """Finds, makes and settles the `Session` of an inference state.
+
+    Attributes:
+        memory_tree, max_pending_frames: settings of videos that have none of their own.
+        encode_ahead, select, choose_memory: of every pass; see `SAM2LongVideoPredictor`.
+    """
+
+    memory_tree: MemoryTreeConfig
+    max_pending_frames: int | None
+    encode_ahead: int
+    select: SelectFunction
+    choose_memory: ChooseMemoryFunction[FrameMemory]
+
+    def set_up(
+        self,
+        memory_tree: MemoryTreeLike,
+        max_pending_frames: int | None,
+        encode_ahead: int,
+        select: SelectFunction,
+        choose_memory: ChooseMemoryFunction[FrameMemory],
+    ) -> None:
+        """Check and take the settings.
+
+        Raises:
+            FileNotFoundError, ValueError: if one is not allowed, or does not suit the model.
+        """
+        self.memory_tree = load_memory_tree(memory_tree)
+        self.max_pending_frames = checked_count("max_pending_frames", max_pending_frames)
+        self.encode_ahead = checked_count("encode_ahead", encode_ahead) or 0
+        self.select = select
+        self.choose_memory = choose_memory
+        check_model_suits_tree(self, self.memory_tree)
+
+    def checked_settings(
+        self, memory_tree: MemoryTreeLike, max_pending_frames: int | None
+    ) -> tuple[MemoryTreeConfig, int | None]:
+        """Settings for one video, None being the predictor's.
+
+        Raises:
+            FileNotFoundError, ValueError: if one is not allowed, or does not suit the model.
+        """
+        config = self.memory_tree if memory_tree is None else load_memory_tree(memory_tree)
+        check_model_suits_tree(self, config)
+        pending = self.max_pending_frames if max_pending_frames is None else max_pending_frames
+        return config, checked_count("max_pending_frames", pending)
+
+    def new_state(
+        self,
+        frames: Any,
+        memory_tree: MemoryTreeLike = None,
+        max_pending_frames: int | None = None,
+        offload_video_to_cpu: bool = False,
+        offload_state_to_cpu: bool = False,
+    ) -> dict[str, Any]:
+        """An inference state over frames as the model reads them (`ModelFrames`, `StreamFrames`)."""
+        config, pending = self.checked_settings(memory_tree, max_pending_frames)
+        inference_state = new_inference_state(frames, self.device, offload_video_to_cpu, offload_state_to_cpu)
+        if memory_tree is not None or max_pending_frames is not None:
+            inference_state[SESSION_KEY] = Session(config, pending)
+        # SAM 2 does the same here: the backbone is warm and the frame most likely to be clicked is cached.
+        self.image_features(inference_state, frame_idx=0)
+        return inference_state
+
+    def session(self, inference_state: dict[str, Any]) -> Session:
+        """What belongs to the video; made where it is not there yet."""
+        if SESSION_KEY not in inference_state:
+            inference_state[SESSION_KEY] = Session(self.memory_tree, self.max_pending_frames)
+        session: Session = inference_state[SESSION_KEY]
+        return session
+
+    def tree_config(self, inference_state: dict[str, Any]) -> MemoryTreeConfig:
+        """The settings of the video's trees now, keys of the authors' fork included."""
+        session: Session | None = inference_state.get(SESSION_KEY)
+        return with_fork_keys(inference_state, session.config if session else self.memory_tree)
+
+    def settle(self, inference_state: dict[str, Any]) -> None:
+        """Commit what an unfinished pass left pending, before something else reads or changes the state."""
+        session: Session | None = inference_state.get(SESSION_KEY)
+        if session is not None:
+            session.settle()

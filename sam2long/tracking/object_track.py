@@ -1,0 +1,240 @@
+"""The track of one object: its memory tree, and how a frame goes through it."""
+
+from __future__ import annotations
+
+from collections import deque
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from typing import Any, TypeVar
+
+from torch import Tensor
+
+from sam2long.config import MemoryTreeConfig
+from sam2long.model.hypotheses import Hypothesis, Node, Pending, Tree, unpinned
+from sam2long.model.memory_bank import FrameMemory, MemoryBank, PathwayMemory
+from sam2long.search.picking import Pick, Proposal, Slot, picks_of_first_step, picks_of_step
+from sam2long.search.scores import FrameScores
+from sam2long.search.selection import ChooseMemoryFunction, SelectFunction
+from sam2long.search.tree import MemoryNode, MemoryTree
+from sam2long.state.object_past import ObjectPast
+from sam2long.tracking.merging import Agreement
+
+# Frames that wait longer than this for their decision wait in host memory.
+_PENDING_ON_DEVICE = 8
+Item = TypeVar("Item")
+
+
+@dataclass(frozen=True, slots=True)
+class PassSettings:
+    """What holds for every object of a pass.
+
+    Attributes:
+        config: of the trees.
+        select, choose_memory: the policies.
+        max_pending_frames: see `SAM2LongVideoPredictor`.
+        max_obj_ptrs: `min(num_frames, max_obj_ptrs_in_encoder)`.
+    """
+
+    config: MemoryTreeConfig
+    select: SelectFunction
+    choose_memory: ChooseMemoryFunction[FrameMemory]
+    max_pending_frames: int | None
+    max_obj_ptrs: int
+
+    def remember(self, remembered: tuple[FrameMemory, ...], newest: FrameMemory) -> tuple[FrameMemory, ...]:
+        """What a pathway remembers after `newest`."""
+        return tuple(self.choose_memory(remembered, newest, self.config, self.max_obj_ptrs - 1))
+
+
+@dataclass(slots=True)
+class Step:
+    """One object's step to the next frame; the track changes only when it takes it.
+
+    Attributes:
+        frame_idx: the frame.
+        tips: the distinct pathways, best first.
+        pathways: what each of them attends to.
+        slots: the nodes that fill the slots next.
+        picks: the masks of those nodes whose memory something will read; the frame's own decisions drop the others.
+    """
+
+    frame_idx: int
+    tips: list[Node]
+    pathways: list[PathwayMemory]
+    slots: list[Node] = field(default_factory=list)
+    picks: dict[Node, Pick] = field(default_factory=dict)
+
+
+class ObjectTrack:
+    """Takes one object from frame to frame: `step`, `select`, `grow`, `take`; or `pass_given` where the user showed it.
+
+    Args:
+        past: the object in SAM 2's state.
+        settings: of the pass.
+        bank: says which memories a pathway attends to.
+        before: what was remembered of a past that the state does not hold any more (a stream's).
+    """
+
+    def __init__(
+        self, past: ObjectPast, settings: PassSettings, bank: MemoryBank, before: tuple[FrameMemory, ...] = ()
+    ) -> None:
+        self.past = past
+        self.answers: dict[int, Tensor] = {}  # low-res logits of frames decided and not yet yielded
+        self._settings = settings
+        self._bank = bank
+        self._before = before
+        self.tree: Tree | None = None
+        self._agreement = Agreement(settings.config)
+
+    @property
+    def remembered(self) -> tuple[FrameMemory, ...]:
+        """What the best pathway remembers, for the pass that continues this one."""
+        return self.tree.slots[0].remembered if self.tree else ()
+
+    # -- one frame, in order ---------------------------------------------------------------------------------------
+
+    def step(self, frame_idx: int) -> Step:
+        """Begin a frame: what the pathways attend to on it."""
+        tree = self.tree or self._plant(frame_idx)
+        pathways = [self.past.memories.of_pathway(frame_idx, tip.remembered) for tip in tree.tips]
+        for pathway in pathways:
+            for memory in self._bank.spatial_memories(pathway):  # older frames only point
+                self.past.restore(memory)
+        return Step(frame_idx, tree.tips, pathways)
+
+    def _plant(self, frame_idx: int) -> Tree:
+        """A tree that grows from the committed past."""
+        before, self._before = self._before, ()
+        remembered, score = self.past.memories.recall(frame_idx, self._settings.remember, before)
+        root: Node = MemoryNode(frame_idx, score, remembered=remembered)
+        self.tree = MemoryTree.plant(root, self._settings.config.num_pathways)
+        return self.tree
+
+    def select(self, step: Step, proposals: Sequence[Proposal]) -> None:
+        """Choose what fills the slots; equal picks (same parent, same mask) share a node."""
+        tree = self._planted()
+        self._agreement.merge(tree)
+        proposed = dict(zip(step.tips, proposals, strict=True))
+        slots = [Slot(tip.score, proposed[tip]) for tip in tree.slots]
+        if step.pathways[step.tips.index(tree.slots[0])].modulated:
+            picks = picks_of_step(slots, self._settings.select, self._settings.config)
+        else:  # rule 2
+            picks = picks_of_first_step(slots)
+        parents = {proposal.row: tip for tip, proposal in proposed.items()}
+        nodes: dict[Pick, Node] = {
+            pick: MemoryNode(step.frame_idx, pick.score, parent=parents[pick.row]) for pick in dict.fromkeys(picks)
+        }
+        step.slots = [nodes[pick] for pick in picks]
+        lasting = set(tree.outlasting(step.slots, self._settings.max_pending_frames))
+        step.picks = {node: pick for pick, node in nodes.items() if node in lasting}
+
+    def grow(self, step: Step, hypotheses: Sequence[Hypothesis]) -> None:
+        """Give the nodes what was encoded for `step.picks`."""
+        for node, hypothesis in zip(step.picks, hypotheses, strict=True):
+            assert node.parent is not None
+            node.output = hypothesis
+            node.remembered = self._settings.remember(node.parent.remembered, hypothesis.memory)
+
+    def take(self, step: Step) -> None:
+        """Move to the frame and commit what that decides."""
+        tree = self._planted()
+        parents = {node: node.parent for node in step.slots if node.parent is not None}
+        tree.grow(step.frame_idx, step.slots)
+        self._commit_decided(tree)
+        if self._settings.max_pending_frames is not None:
+            while len(tree.pending) > self._settings.max_pending_frames:
+                tree.decide_oldest()
+                self._commit_decided(tree)
+        self._agreement.compare(tree, parents)
+
+    def pass_given(self, frame_idx: int) -> None:
+        """On a frame the user gave, the answer is known: the tree commits, and goes on from the corrected memory."""
+        self.settle()
+        self.answers[frame_idx] = self.past.pass_given(frame_idx)
+        if self.tree is not None:
+            tip = self.tree.slots[0]
+            tip.remembered = self.past.still_tracked(tip.remembered)
+
+    # -- deciding and committing -----------------------------------------------------------------------------------
+
+    def settle(self) -> None:
+        """Commit all pending frames to the pathway of slot 0 (once copies to the host have arrived)."""
+        if self.tree is not None:
+            self.tree.decide_all()
+            self._commit_decided(self.tree)
+
+    def _commit_decided(self, tree: Tree) -> None:
+        for pending in tree.pop_decided():
+            hypothesis = pending.nodes[0].output
+            assert hypothesis is not None
+            memory = hypothesis.memory
+            scores = FrameScores(
+                memory.predicted_iou,
+                memory.occlusion_score,
+                hypothesis.score,
+                pending.margin,
+                pending.distinct_pathways,
+            )
+            self.answers[pending.frame_idx] = self.past.commit(pending.frame_idx, hypothesis, scores)
+
+    # -- waiting ---------------------------------------------------------------------------------------------------
+
+    def pending(self) -> dict[int, Pending]:
+        """The undecided frames."""
+        return {frame.frame_idx: frame for frame in self.tree.pending} if self.tree else {}
+
+    def pending_hypotheses(self, frame_idx: int) -> list[tuple[tuple[int, ...], Hypothesis]]:
+        """(slots that descend from it, hypothesis) for all hypotheses alive on a pending frame, best first."""
+        slots: dict[Node, list[int]] = {}
+        for slot_idx, slot in enumerate(self._planted().slots):
+            slots.setdefault(slot.ancestor(frame_idx), []).append(slot_idx)
+        return [(tuple(idxs), node.output) for node, idxs in slots.items() if node.output is not None]
+
+    def offload_long_waits(self, waiting: deque[int]) -> None:
+        """Frames that have waited long start for the host; one frame later they have arrived there.
+
+        Args:
+            waiting: the frames not yet yielded: decided ones wait too, for other objects.
+        """
+        leaving, arrived = waits_long(self.tree.pending if self.tree else ())
+        for node in leaving.nodes if leaving else ():
+            assert node.output is not None
+            node.output.leave_device()
+        for node in arrived.nodes if arrived else ():
+            assert node.output is not None
+            node.output.unpin()
+        frame_leaving, frame_arrived = waits_long(waiting)
+        if frame_leaving is not None and frame_leaving in self.answers:
+            self.answers[frame_leaving] = self.answers[frame_leaving].to("cpu", non_blocking=True)
+        if frame_arrived is not None and frame_arrived in self.answers:
+            self.answers[frame_arrived] = unpinned(self.answers[frame_arrived])
+
+    # -- saving ----------------------------------------------------------------------------------------------------
+
+    def unfinished(self) -> dict[str, Any] | None:
+        """The tree and the agreement of its pathways, if it has begun; nothing is copied or settled."""
+        if self.tree is None:
+            return None
+        # The pending frames come first: whoever walks this meets a node's parent before the node.
+        tree = {"pending": self.tree.pending, "slots": self.tree.slots}
+        return {"tree": tree, "agreement": self._agreement.unfinished(self.tree)}
+
+    def take_up(self, tree: dict[str, Any], agreement: dict[str, Any] | None) -> None:
+        """Go on where another track was `unfinished`."""
+        self.tree = MemoryTree(tree["slots"], deque(tree["pending"]))
+        if agreement is not None:
+            self._agreement.take_up(agreement)
+
+    def _planted(self) -> Tree:
+        if self.tree is None:
+            raise RuntimeError(f"object {self.past.obj_id!r} has no tree before its first tracked frame")
+        return self.tree
+
+
+def waits_long(queue: Sequence[Item]) -> tuple[Item | None, Item | None]:
+    """Of a queue of frames, one longer each time: the one that has now waited too long, and the one that had before."""
+    leaving, arrived = -(_PENDING_ON_DEVICE + 1), -(_PENDING_ON_DEVICE + 2)
+    return (
+        queue[leaving] if len(queue) >= -leaving else None,
+        queue[arrived] if len(queue) >= -arrived else None,
+    )

@@ -1,0 +1,209 @@
+"""An inference state as one file: written whole or not at all, read without running anything it contains.
+
+The file is in safetensors format. Its metadata header holds what is checked before loading (`_about`), the tensor
+"structure" the rest as JSON in UTF-8 (see `state.archive`), and the other tensors are those this JSON refers to. What
+can be computed again is not written: the video, image features, the policies passed to the predictor.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import zlib
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from sam2long.frames import ModelFrames, StreamFrames, open_frames
+from sam2long.state.archive import ArchiveReader, ArchiveWriter
+from sam2long.state.interactive import InteractivePredictor
+from sam2long.state.session import SESSION_KEY, Session
+from sam2long.tracking.passes import start_propagation
+
+FORMAT = "sam2long state"
+# Raised whenever older versions could misread a newer file, or the other way round.
+VERSION = "1"
+
+_STRUCTURE = "structure"
+# What of SAM 2's state is written as it is; `constants` apart, which tracked frames refer to.
+_STATE_KEYS = (
+    "point_inputs_per_obj",
+    "mask_inputs_per_obj",
+    "output_dict_per_obj",
+    "temp_output_dict_per_obj",
+    "frames_tracked_per_obj",
+)
+
+
+def save_state(predictor: InteractivePredictor, state: dict[str, Any], path: str | os.PathLike[str]) -> None:
+    """See `SAM2LongVideoPredictor.save_state`.
+
+    The file takes about 5 KB for every object and frame; the newest 32 frames of an object and the hypotheses
+    that are pending are larger: at 1024 pixels 0.8 MB each. With `num_pathways=1` all frames are that large,
+    as they are in SAM 2's state itself.
+    """
+    if isinstance(state["images"], StreamFrames):
+        raise ValueError("the state of a stream cannot be saved: its frames are gone (use init_state on a file)")
+    device: torch.device = state["device"]
+    if device.type == "cuda":
+        torch.cuda.synchronize(device)  # copies to the host may still be under way
+    archive = ArchiveWriter(device)
+    structure = json.dumps(_structure(predictor, state, archive), separators=(",", ":"), allow_nan=False)
+    tensors = archive.tensors() | {_STRUCTURE: torch.frombuffer(bytearray(structure.encode()), dtype=torch.uint8)}
+    _write(Path(path), tensors, {"format": FORMAT, "version": VERSION, **_about(predictor, state)})
+
+
+def load_state(
+    predictor: InteractivePredictor,
+    path: str | os.PathLike[str],
+    video: Any,
+    offload_video_to_cpu: bool | None,
+    offload_state_to_cpu: bool | None,
+) -> dict[str, Any]:
+    """See `SAM2LongVideoPredictor.load_state`."""
+    about, tensors = _read(Path(path))
+    _require_equal(path, "this model", about["model"], _model_facts(predictor))
+    source = open_frames(video)
+    try:
+        given = {"num_frames": len(source), "height": source.height, "width": source.width}
+        _require_equal(path, "this video", about["video"], given)
+        offload = about["offload"]
+        video_to_cpu = offload["video"] if offload_video_to_cpu is None else offload_video_to_cpu
+        state_to_cpu = offload["state"] if offload_state_to_cpu is None else offload_state_to_cpu
+        frames = ModelFrames(source, predictor.image_size, predictor.device, offload_to_cpu=video_to_cpu)
+        state: dict[str, Any] = predictor.new_state(
+            frames, offload_video_to_cpu=video_to_cpu, offload_state_to_cpu=state_to_cpu
+        )
+        with _damage_named(path):
+            _fill(predictor, state, json.loads(tensors[_STRUCTURE].numpy().tobytes()), tensors)
+        return state
+    except BaseException:
+        if source is not video:
+            source.close()
+        raise
+
+
+# -- what is written -------------------------------------------------------------------------------------------------
+
+
+def _about(predictor: InteractivePredictor, state: dict[str, Any]) -> dict[str, str]:
+    """Facts about the save, as JSON each: anyone can read them from the file's header."""
+    video = {"num_frames": state["num_frames"], "height": state["video_height"], "width": state["video_width"]}
+    offload = {"video": state["offload_video_to_cpu"], "state": state["offload_state_to_cpu"]}
+    facts = {"model": _model_facts(predictor), "video": video, "offload": offload}
+    return {name: json.dumps(values) for name, values in facts.items()}
+
+
+def _model_facts(predictor: InteractivePredictor) -> dict[str, int]:
+    names = ("image_size", "hidden_dim", "mem_dim", "num_maskmem")
+    # The sizes of SAM 2 share those; they differ in how many parameters they have.
+    num_parameters = sum(parameter.numel() for parameter in predictor.parameters())
+    return {**{name: getattr(predictor, name) for name in names}, "num_parameters": num_parameters}
+
+
+def _structure(predictor: InteractivePredictor, state: dict[str, Any], archive: ArchiveWriter) -> dict[str, Any]:
+    session: Session | None = state.get(SESSION_KEY)
+    open_pass = session.open_pass if session else None
+    propagation = session.propagation if session and open_pass else None
+    structure = {
+        "constants": archive.put(state["constants"]),
+        "obj_ids": archive.put(state["obj_ids"]),
+        "state": archive.put({key: state[key] for key in _STATE_KEYS}),
+        "config": archive.put(predictor.tree_config(state)),
+        "max_pending_frames": session.max_pending_frames if session else predictor.max_pending_frames,
+        "recent": archive.put(session.recent.by_object() if session else {}),
+        "open_pass": archive.put(open_pass),
+        "unfinished": archive.put(propagation.unfinished() if propagation else None),
+    }
+    return {**structure, "objects": archive.objects}
+
+
+def _fill(
+    predictor: InteractivePredictor, state: dict[str, Any], saved: dict[str, Any], tensors: Mapping[str, Tensor]
+) -> None:
+    """Make a new state the saved one."""
+    archive = ArchiveReader(tensors, state["device"], state["storage_device"])
+    state["constants"] = archive.get(saved["constants"])
+    archive.get_objects(saved["objects"], pos_enc=state["constants"].get("maskmem_pos_enc"))
+    for obj_idx, obj_id in enumerate(archive.get(saved["obj_ids"])):
+        state["obj_ids"].append(obj_id)
+        state["obj_id_to_idx"][obj_id], state["obj_idx_to_id"][obj_idx] = obj_idx, obj_id
+    state.update(archive.get(saved["state"]))
+    session = state[SESSION_KEY] = Session(archive.get(saved["config"]), saved["max_pending_frames"])
+    for obj_id, frames in archive.get(saved["recent"]).items():
+        for frame in frames:
+            session.recent.add(obj_id, frame)
+    session.open_pass = open_pass = archive.get(saved["open_pass"])
+    if open_pass is not None:
+        open_pass.loaded = True
+        if open_pass.obj_ids == state["obj_ids"]:  # else an object was removed: tracking goes on as it would have
+            open_pass.obj_ids = state["obj_ids"]
+    if (unfinished := archive.get(saved["unfinished"])) is not None:
+        propagation = start_propagation(
+            predictor, state, open_pass.reverse, open_pass.remaining, obj_ids=open_pass.obj_ids
+        )
+        propagation.take_up(unfinished)
+
+
+def _require_equal(path: Any, what: str, saved: dict[str, int], given: dict[str, int]) -> None:
+    unequal = [f"{name} {saved.get(name)}, not {value}" for name, value in given.items() if saved.get(name) != value]
+    if unequal:
+        raise ValueError(f"{path} was not saved with {what}, but with {'; '.join(unequal)}")
+
+
+# -- the file --------------------------------------------------------------------------------------------------------
+
+
+def _write(path: Path, tensors: dict[str, Tensor], metadata: dict[str, str]) -> None:
+    """Write beside `path`, then rename: whenever the process or the machine stops, `path` is a complete file."""
+    safetensors = _safetensors()
+    partial = path.with_name(f"{path.name}.partial")
+    try:
+        safetensors.torch.save_file(tensors, partial, metadata)
+        with partial.open("rb+") as file:
+            os.fsync(file.fileno())
+        os.replace(partial, path)
+    except safetensors.SafetensorError as error:
+        raise OSError(f"cannot write {path}: {error}") from error
+    finally:
+        partial.unlink(missing_ok=True)
+
+
+def _read(path: Path) -> tuple[dict[str, Any], dict[str, Tensor]]:
+    """The metadata, its JSON parsed, and all tensors."""
+    safetensors = _safetensors()
+    if not path.is_file():
+        raise FileNotFoundError(f"no saved state at {path}")
+    try:
+        with safetensors.safe_open(path, framework="pt", device="cpu") as file:
+            metadata = file.metadata() or {}
+            tensors = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118  not a dict
+    except safetensors.SafetensorError as error:
+        raise ValueError(f"{path} is not a complete saved state: {error}") from error
+    if metadata.get("format") != FORMAT:
+        raise ValueError(f"{path} is not a saved state: save_state did not write it")
+    if metadata.get("version") != VERSION:
+        raise ValueError(f"{path} is a saved state of version {metadata.get('version')}; this is version {VERSION}")
+    with _damage_named(path):
+        return {name: json.loads(metadata[name]) for name in ("model", "video", "offload")}, tensors
+
+
+@contextmanager
+def _damage_named(path: Any) -> Iterator[None]:
+    """What reading a damaged file may raise, as a ValueError that names it."""
+    try:
+        yield
+    except (ValueError, LookupError, TypeError, AttributeError, zlib.error) as error:
+        raise ValueError(f"{path} is damaged: {type(error).__name__}: {error}") from error
+
+
+def _safetensors() -> Any:
+    try:
+        import safetensors.torch
+    except ImportError as error:
+        raise ImportError("save_state and load_state need safetensors: pip install 'sam2long[state]'") from error
+    return safetensors

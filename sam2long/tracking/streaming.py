@@ -1,0 +1,86 @@
+"""Tracking frames as they arrive: the pass of a stream, which stays open between them."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+from torch import Tensor
+
+from sam2long.frames import StreamFrames
+from sam2long.state.interactive import InteractivePredictor
+from sam2long.state.session import TreePass
+from sam2long.state.trunk import NUM_RECENT, RecentFrames
+from sam2long.tracking.passes import Answer, at_video_res, start_propagation
+
+
+def init_stream(
+    predictor: InteractivePredictor, first_frame: NDArray[np.uint8] | Tensor, **settings: Any
+) -> dict[str, Any]:
+    """See `SAM2LongVideoPredictor.init_stream`."""
+    config, _ = predictor.checked_settings(settings.get("memory_tree"), settings.get("max_pending_frames"))
+    if config.num_pathways == 1:
+        raise ValueError("num_pathways=1 is SAM 2 itself, which tracks no streams; use 2 or more")
+    frames = StreamFrames(predictor.image_size, predictor.device)
+    frames.append(first_frame)
+    state: dict[str, Any] = predictor.new_state(frames, **settings)
+    # The end of a stream is not known: it counts as a video that is at least as long as SAM 2's pointer window.
+    state["num_frames"] = predictor.max_obj_ptrs_in_encoder
+    predictor.session(state).recent = RecentFrames(compact=False)
+    return state
+
+
+def track_frame(
+    predictor: InteractivePredictor, state: dict[str, Any], frame: NDArray[np.uint8] | Tensor
+) -> list[Answer]:
+    """See `SAM2LongVideoPredictor.track_frame`."""
+    frames = _frames_of(state)
+    _forget(state)
+    propagation, decided = _consolidate_prompts(predictor, state)
+    frame_idx = frames.append(frame)
+    state["num_frames"] = max(state["num_frames"], frame_idx + 1)
+    propagation.track(frame_idx)
+    return decided + list(at_video_res(predictor, state, propagation))
+
+
+def finish_stream(predictor: InteractivePredictor, state: dict[str, Any]) -> list[Answer]:
+    """See `SAM2LongVideoPredictor.finish_stream`."""
+    _frames_of(state)
+    session = predictor.session(state)
+    propagation, session.propagation = session.propagation, None
+    if propagation is None:
+        return []
+    propagation.settle()
+    return list(at_video_res(predictor, state, propagation))
+
+
+def _frames_of(state: dict[str, Any]) -> StreamFrames:
+    frames = state["images"]
+    if not isinstance(frames, StreamFrames):
+        raise ValueError("this inference state is of a video; a stream's comes from init_stream")
+    return frames
+
+
+def _forget(state: dict[str, Any]) -> None:
+    """Drop all but the newest tracked frames: no prompt comes back to the others, and a stream has no end."""
+    for obj_idx, outputs in state["output_dict_per_obj"].items():
+        tracked = outputs["non_cond_frame_outputs"]  # in the order of tracking
+        for frame_idx in list(tracked)[:-NUM_RECENT]:
+            del tracked[frame_idx]
+            state["frames_tracked_per_obj"][obj_idx].pop(frame_idx, None)
+
+
+def _consolidate_prompts(predictor: InteractivePredictor, state: dict[str, Any]) -> tuple[TreePass, list[Answer]]:
+    """The pass that is open, or a new one if prompts came since the last frame; and what the old one then decided."""
+    before = predictor.session(state).propagation
+    prompted = any(outputs for kinds in state["temp_output_dict_per_obj"].values() for outputs in kinds.values())
+    if before is not None and not prompted and before.obj_ids == state["obj_ids"]:
+        return before, []
+    decided: list[Answer] = []
+    if before is not None:
+        before.settle()
+        decided = list(at_video_res(predictor, state, before))
+    predictor.propagate_in_video_preflight(state)
+    remembered = before.remembered() if before else None
+    return start_propagation(predictor, state, reverse=False, before=remembered), decided

@@ -1,0 +1,163 @@
+"""The predictor's passes over a video: in one go, frame by frame as they arrive, or resumed from a file."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from os import PathLike
+from typing import Any
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor
+
+from sam2long.config import MemoryTreeLike
+from sam2long.state.inference_state import processing_order
+from sam2long.state.interactive import InteractivePredictor
+from sam2long.state.session import OpenPass
+from sam2long.tracking import resuming, saving, streaming
+from sam2long.tracking.passes import run_pass, run_pass_as_sam2, start_propagation
+
+
+class TrackingPredictor(InteractivePredictor):
+    """What `SAM2LongVideoPredictor` changes about tracking, and what it adds to it."""
+
+    @torch.inference_mode()
+    def propagate_in_video(
+        self,
+        inference_state: dict[str, Any],
+        start_frame_idx: int | None = None,
+        max_frame_num_to_track: int | None = None,
+        reverse: bool = False,
+    ) -> Iterator[tuple[int, list[Any], Tensor]]:
+        """Track all objects through the video: SAM 2's generator, with a memory tree per object.
+
+        Frames come in processing order, each as soon as its masks are decided for every object, so they lag
+        behind the frame being tracked while hypotheses compete. If the generator is closed early, or a frame
+        cannot be read, pending frames are decided for the best pathway so far.
+
+        Args:
+            inference_state: from `init_state`, with prompts added.
+            start_frame_idx: None starts at the earliest prompted frame.
+            max_frame_num_to_track: None tracks to the end of the video.
+            reverse: track towards frame 0.
+
+        Yields:
+            (frame_idx, obj_ids, video_res_masks): logits, float32 [num_objects, 1, video_height, video_width].
+        """
+        self.settle(inference_state)
+        if self.tree_config(inference_state).num_pathways == 1:
+            yield from run_pass_as_sam2(self, inference_state, start_frame_idx, max_frame_num_to_track, reverse)
+            return
+        self.propagate_in_video_preflight(inference_state)
+        order = processing_order(inference_state, start_frame_idx, max_frame_num_to_track, reverse)
+        propagation = start_propagation(self, inference_state, reverse, order)
+        obj_ids = propagation.obj_ids
+        yield from run_pass(self, inference_state, propagation, OpenPass(order, reverse, obj_ids, len(obj_ids)))
+
+    # -- streams -------------------------------------------------------------------------------------------------
+
+    @torch.inference_mode()
+    def init_stream(
+        self,
+        first_frame: NDArray[np.uint8] | Tensor,
+        memory_tree: MemoryTreeLike = None,
+        max_pending_frames: int | None = None,
+    ) -> dict[str, Any]:
+        """Start an inference state for frames that arrive one by one.
+
+        Args:
+            first_frame: frame 0, uint8 [H, W, 3] RGB; prompt it as usual before the next frame.
+            memory_tree, max_pending_frames: as in `init_state`; `max_pending_frames=0` answers every frame at once.
+
+        Raises:
+            ValueError: if the frame or a setting is not allowed, or `num_pathways` is 1.
+        """
+        return streaming.init_stream(self, first_frame, memory_tree=memory_tree, max_pending_frames=max_pending_frames)
+
+    @torch.inference_mode()
+    def track_frame(
+        self, inference_state: dict[str, Any], frame: NDArray[np.uint8] | Tensor
+    ) -> list[tuple[int, list[Any], Tensor]]:
+        """Track the next frame of a stream.
+
+        Objects and prompts may be added between two calls, on any of the newest `streaming.NUM_HELD_FRAMES`. Scores
+        (`get_scores`) can be read until the next call, and of the newest `trunk.NUM_RECENT` frames after it.
+
+        Args:
+            inference_state: from `init_stream`, prompted.
+            frame: uint8 [H, W, 3] RGB, of the size of the first.
+
+        Returns:
+            What this frame decided, as `propagate_in_video` yields it: none, one or more frames, in order.
+            (Frame 0 is not among them: its masks are what prompting it returned.)
+
+        Raises:
+            ValueError: if the frame or the state is not a stream's. RuntimeError: if nothing was prompted.
+        """
+        return streaming.track_frame(self, inference_state, frame)
+
+    @torch.inference_mode()
+    def finish_stream(self, inference_state: dict[str, Any]) -> list[tuple[int, list[Any], Tensor]]:
+        """The frames of a stream that were still pending, decided for the best pathway."""
+        return streaming.finish_stream(self, inference_state)
+
+    # -- saving --------------------------------------------------------------------------------------------------
+
+    @torch.inference_mode()
+    def save_state(self, inference_state: dict[str, Any], path: str | PathLike[str]) -> None:
+        """Write all that was prompted and tracked to one file, also in the middle of `propagate_in_video`.
+
+        An open pass is saved with its pending hypotheses and is not disturbed. See `saving.save_state`.
+
+        Args:
+            inference_state: from `init_state` or `load_state`.
+            path: the file, in safetensors format; it is replaced only once the new one is complete.
+
+        Raises:
+            ImportError: without safetensors (extra `state`). ValueError: for a stream's state. OSError: if the
+            file cannot be written; a file that was there before is then as it was.
+        """
+        saving.save_state(self, inference_state, path)
+
+    @torch.inference_mode()
+    def load_state(
+        self,
+        path: str | PathLike[str],
+        video: Any,
+        *,
+        offload_video_to_cpu: bool | None = None,
+        offload_state_to_cpu: bool | None = None,
+    ) -> dict[str, Any]:
+        """The inference state that `save_state` wrote, on this predictor's device.
+
+        Args:
+            path: the file.
+            video: the same video, in whatever form `init_state` takes.
+            offload_video_to_cpu, offload_state_to_cpu: as in `init_state`; None as it was saved.
+
+        Returns:
+            A state as `init_state` returns it. `resume_propagation` goes on with a pass that was open.
+
+        Raises:
+            ImportError: without safetensors (extra `state`). FileNotFoundError: if file or video is not there.
+            ValueError: if the file is no complete save, or of another video, model or version.
+        """
+        return saving.load_state(self, path, video, offload_video_to_cpu, offload_state_to_cpu)
+
+    def resume_propagation(self, inference_state: dict[str, Any]) -> Iterator[tuple[int, list[Any], Tensor]]:
+        """Go on with the `propagate_in_video` that was open when a loaded state was saved.
+
+        Every frame that had not been yielded comes once, with the masks it would have had. The frame in whose
+        loop body `save_state` was called had been yielded: it does not come again.
+
+        Args:
+            inference_state: from `load_state`.
+
+        Returns:
+            A generator as `propagate_in_video` returns it.
+
+        Raises:
+            RuntimeError: if no pass was open, or it is resumed already; then call `propagate_in_video`.
+        """
+        return resuming.resume_propagation(self, inference_state)
