@@ -25,8 +25,9 @@ demo: venv
 test: venv lint
 	$(PYTEST) -m "not slow"
 
+# Slow tests too, and 200 random sequences of API calls instead of a few.
 test-all: venv lint
-	$(PYTEST)
+	SAM2LONG_NUM_SEQUENCES=200 SAM2LONG_SEED=12 $(PYTEST)
 
 lint: venv
 	$(BIN)/ruff check .

@@ -70,32 +70,41 @@ def build_sam2long_video_predictor(
         raise ValueError(f"mode must be 'eval' or 'train', got {mode!r}")
     if ckpt_path is not None and not Path(ckpt_path).is_file():
         raise FileNotFoundError(f"no checkpoint at {str(ckpt_path)!r}; checkpoints/download_ckpts.sh fetches SAM 2's")
+    overrides = _overrides(hydra_overrides_extra, apply_postprocessing, vos_optimized)
+    # As plain values: Hydra would turn the object into a config of its own.
+    settings: dict[str, Any] = {"memory_tree": asdict(tree_config)} if memory_tree is not None else {}
+    if max_pending_frames is not None:
+        settings["max_pending_frames"] = max_pending_frames
+    model = _instantiate(config_file, overrides, settings)
+    if ckpt_path is not None:
+        load_checkpoint(model, ckpt_path)
+    model = model.to(device or ("cuda" if torch.cuda.is_available() else "cpu"))
+    return model.eval() if mode == "eval" else model.train()
+
+
+def _overrides(extra: Iterable[str], apply_postprocessing: bool, vos_optimized: bool) -> list[str]:
+    """Hydra overrides in the order in which sam2's builder gives them: later ones win."""
     target = "SAM2LongVideoPredictorVOS" if vos_optimized else "SAM2LongVideoPredictor"
     overrides = [f"++model._target_=sam2long.{target}"]
     if vos_optimized:
         overrides.append("++model.compile_image_encoder=True")
-    overrides += hydra_overrides_extra
-    if apply_postprocessing:
-        overrides += _POSTPROCESSING
+    return [*overrides, *extra, *(_POSTPROCESSING if apply_postprocessing else ())]
+
+
+def _instantiate(config_file: str | PathLike[str], overrides: Sequence[str], settings: dict[str, Any]) -> Any:
     cfg = _compose(find_config(config_file), overrides)
     OmegaConf.resolve(cfg)
-    # As plain values: Hydra would turn the object into a config of its own.
-    tree: dict[str, Any] = {"memory_tree": asdict(tree_config)} if memory_tree is not None else {}
-    if max_pending_frames is not None:
-        tree["max_pending_frames"] = max_pending_frames
     try:
-        model = instantiate(cfg.model, _recursive_=True, **tree)
+        return instantiate(cfg.model, _recursive_=True, **settings)
     except InstantiationException as error:
         # Hydra wraps what a constructor raises; a setting that is refused reaches the caller as it was said
         refusal = error.__cause__
         if isinstance(refusal, ValueError):
             raise refusal from None
         reason = str(refusal) or "an assertion of its own fails (see above)"
-        raise ValueError(f"sam2 cannot build this model from {config_file} with {overrides}: {reason}") from refusal
-    if ckpt_path is not None:
-        load_checkpoint(model, ckpt_path)
-    model = model.to(device or ("cuda" if torch.cuda.is_available() else "cpu"))
-    return model.eval() if mode == "eval" else model.train()
+        raise ValueError(
+            f"sam2 cannot build this model from {config_file} with {list(overrides)}: {reason}"
+        ) from refusal
 
 
 def build_sam2long_video_predictor_hf(model_id: str, **kwargs: Any) -> SAM2LongVideoPredictor:

@@ -16,7 +16,6 @@ import argparse
 import json
 import logging
 import math
-import os
 import time
 from collections.abc import Iterator
 from pathlib import Path
@@ -26,7 +25,8 @@ from demo_data import CURRICULUM, SceneStream, Stage, copy_into, make_batch
 from demo_head_fit import fit_heads
 from demo_heads import measure_heads
 from demo_losses import clip_losses
-from demo_model import CONFIG, build_model, save_file, save_half
+from demo_model import build_model, save_file, save_half
+from demo_options import parse
 from demo_rollout import ClipBatch, Rollout
 from sam2.modeling.sam2_base import SAM2Base
 from torch import Tensor
@@ -249,34 +249,9 @@ def plot_curves(out: Path) -> None:
     plt.close(figure)
 
 
-def parse(argv: list[str] | None = None) -> argparse.Namespace:
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--config", type=Path, default=CONFIG)
-    parser.add_argument("--out", type=Path, default=Path("outputs/demo_model"))
-    parser.add_argument("--device", default="cuda" if torch.cuda.is_available() else "cpu")
-    parser.add_argument("--minutes", type=float, default=13.5, help="training time in all; the schedule follows it")
-    parser.add_argument("--stop-after", type=float, help="minutes after which this run saves and ends")
-    parser.add_argument("--resume", type=Path, help="the --out folder of a run to go on from")
-    parser.add_argument("--lr", type=float, default=6e-4)
-    parser.add_argument("--seed", type=int, default=0)
-    parser.add_argument("--batch-scale", type=float, default=1.0, help="factor on every stage's batch size")
-    parser.add_argument("--workers", type=int, default=max(0, (os.cpu_count() or 1) - 2))
-    parser.add_argument("--textures", type=int, default=1024)
-    parser.add_argument("--photographs", type=float, default=0.0, help="share of textures cut from photographs")
-    parser.add_argument("--graphed", action=argparse.BooleanOptionalAction, default=torch.cuda.is_available())
-    parser.add_argument("--log-every", type=int, default=50)
-    parser.add_argument(
-        "--fit-clips", type=int, default=0, help="clips a suite and round to fit heads on (default: none)"
-    )
-    parser.add_argument("--fit-rounds", type=int, default=2)
-    parser.add_argument("--heads-clips", type=int, default=24, help="held-out clips a suite for heads.json; 0: none")
-    parser.add_argument("--heads-split", default="val", choices=["val", "test"])
-    return parser.parse_args(argv)
-
-
 def main(argv: list[str] | None = None) -> None:
     logging.basicConfig(level=logging.INFO, format="%(asctime)s %(message)s")
-    options = parse(argv)
+    options = parse(argv, __doc__ or "")
     torch.backends.cuda.matmul.allow_tf32 = True
     torch.backends.cudnn.allow_tf32 = True
     torch.backends.cudnn.benchmark = True

@@ -121,7 +121,7 @@ def _encode(predictor: SAM2LongVideoPredictor, clip: Clip) -> dict[int, Any]:
     features = {}
     for frame_idx in range(state["num_frames"]):
         state["cached_features"] = {}
-        predictor._get_image_feature(state, frame_idx, 1)
+        predictor.image_features(state, frame_idx)
         features.update(state["cached_features"])
     return features
 

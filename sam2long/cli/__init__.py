@@ -1,4 +1,8 @@
-"""The command `sam2long`: it reads arguments, calls the library and prints; nothing else here does."""
+"""The command `sam2long`: it reads arguments, calls the library and prints; nothing in the library does.
+
+Options and files of the user's come in, checked before any work is done; files of results, lines on the terminal and an
+exit status go out. Each command is a module with `add_arguments` and `run`: start with `track`, `demo` or `bench_*`.
+"""
 
 from __future__ import annotations
 

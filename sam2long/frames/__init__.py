@@ -1,4 +1,4 @@
-"""Where frames come from, and how they reach the model.
+"""Where frames come from, and how they reach the model: whatever holds a video in, tensors of frames out.
 
 `open_frames` turns anything that holds a video into a `FrameSource`: uint8 RGB frames by index, decoded
 when asked for. `ModelFrames` wraps a source as the normalised square tensors SAM 2 reads. `stream_frames`

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
-import sys
+import inspect
 import warnings
 from typing import Any
 
@@ -99,7 +99,7 @@ def _level_of_caller() -> int:
     By default Python shows a DeprecationWarning only where it names a line of the program itself, and between that
     and this module lie layers of ours, of sam2 and of torch, as many as the call has.
     """
-    frame, level = sys._getframe(1), 1
-    while frame.f_back is not None and frame.f_globals.get("__name__", "").split(".")[0] in _NOT_THE_USER:
+    frame, level = inspect.currentframe(), 0
+    while frame is not None and frame.f_globals.get("__name__", "").split(".")[0] in _NOT_THE_USER:
         frame, level = frame.f_back, level + 1
     return level

@@ -1,4 +1,8 @@
-"""Synthetic videos with exact masks: `render(sample_scene("occlusion", seed=0))`."""
+"""Synthetic videos with exact masks: `render(sample_scene("occlusion", seed=0))`.
+
+A suite's name and a seed come in; frames, the masks of all objects and which of them are look-alikes come out, the same
+on every machine. Start with `difficulty` (what makes a clip hard); `director` stages a scene, `render` paints it.
+"""
 
 from sam2long.synthetic.difficulty import SUITES, Difficulty
 from sam2long.synthetic.render import Clip, render

@@ -36,7 +36,7 @@ class Director:
         cast = [target, *doubles, *bystanders]
         order = self.rng.permutation(len(cast))
         sprites = bars + [replace(cast[k], obj_id=int(k) + 1) for k in order]
-        if self._covered(sprites):
+        if _covered(sprites):
             return None
         return Scene(
             suite, split, seed, tuple(sprites), self._skin(0.5, 1.5), self._camera(), self._light(), tuple(self.events)
@@ -200,17 +200,17 @@ class Director:
             light *= 1 - 0.9 * depth * motion.bump(self.num_frames, first, last, max(1.0, (last - first) / 3))
         return light.astype(np.float32)
 
-    @staticmethod
-    def _covered(sprites: list[Sprite]) -> bool:
-        """Whether object 1 is out of the frame or behind something on frame 0."""
-        target = next(s for s in sprites if s.obj_id == 1)
-        x, y, size = (float(v) for v in target.pose[0, :3])
-        if max(abs(x), abs(y)) > 0.85:
+
+def _covered(sprites: list[Sprite]) -> bool:
+    """Whether object 1 is out of the frame or behind something on frame 0."""
+    target = next(s for s in sprites if s.obj_id == 1)
+    x, y, size = (float(v) for v in target.pose[0, :3])
+    if max(abs(x), abs(y)) > 0.85:
+        return True
+    for sprite in sprites[: sprites.index(target)]:
+        dx, dy, half_w, half_h, angle = (float(v) for v in (sprite.pose[0] - [x, y, 0, 0, 0]))
+        u = abs(np.cos(angle) * dx + np.sin(angle) * dy)
+        v = abs(-np.sin(angle) * dx + np.cos(angle) * dy)
+        if u < half_w + 0.6 * size and v < half_h + 0.6 * size:
             return True
-        for sprite in sprites[: sprites.index(target)]:
-            dx, dy, half_w, half_h, angle = (float(v) for v in (sprite.pose[0] - [x, y, 0, 0, 0]))
-            u = abs(np.cos(angle) * dx + np.sin(angle) * dy)
-            v = abs(-np.sin(angle) * dx + np.cos(angle) * dy)
-            if u < half_w + 0.6 * size and v < half_h + 0.6 * size:
-                return True
-        return False
+    return False

@@ -178,6 +178,30 @@ def test_the_head_figures_are_of_the_answers(tmp_path: Path, capsys: pytest.Capt
     assert json.loads((tmp_path / "heads.json").read_text())["easy"]["mean_iou"] > 0.5
 
 
+@pytest.mark.parametrize(
+    ("options", "problem"),
+    [
+        (["--minutes", "0"], "--minutes 0 must be above 0"),
+        (["--batch-scale", "nan"], "--batch-scale nan must be above 0"),
+        (["--heads-clips", "-1"], "--heads-clips -1 must be 0 or more"),
+        (["--photographs", "25"], "a share: give a number from 0 to 1"),
+        (["--resume", "nowhere"], "no state.pt in it; give the --out folder of an earlier run"),
+        (["--config", "nowhere.yaml"], "no such file"),
+        (["--device", "gpu"], "--device gpu: "),
+        (["--graphed"], "needs a CUDA device, not cpu"),
+    ],
+)
+def test_bad_options_of_the_training_are_named(
+    options: list[str], problem: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    from demo_options import parse
+
+    with pytest.raises(SystemExit) as stopped:
+        parse(["--device", "cpu", *options], "")
+    assert stopped.value.code == 2
+    assert problem in capsys.readouterr().err
+
+
 @pytest.mark.slow
 def test_training_resumes_where_it_stopped(tmp_path: Path) -> None:
     from train_demo import main

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import lzma
 import os
 import pickle
 import random
@@ -155,6 +156,26 @@ def test_pending_hypotheses_are_loaded(predictor: SAM2LongVideoPredictor, disks:
         assert len(loaded_memories) == len(memories)
     assert num_hypotheses > 2, "nothing was pending: the test shows nothing"
     generator.close()  # type: ignore[attr-defined]
+
+
+def test_a_file_of_version_1_is_still_read(predictor: SAM2LongVideoPredictor, disks: Clip, path: Path) -> None:
+    """Written when every module lay in one folder: packed and whole frames, pending hypotheses that merge."""
+    folder = Path(__file__).parent / "saved"
+    path.write_bytes(lzma.decompress((folder / "version-1.safetensors.xz").read_bytes()))
+    expected = np.load(folder / "version-1.npz")
+    state = predictor.load_state(path, disks[0])
+    assert state["obj_ids"] == [7, "hand"]
+    assert len(state["sam2long"].propagation.pending("hand")) == 2
+    answers = take(predictor.resume_propagation(state))
+    assert [t for t, _, _ in answers] == expected["frames"].tolist() == list(range(11, 20))
+    masks = np.concatenate([(logits > 0).numpy() for _, _, logits in answers])
+    reference = np.unpackbits(expected["masks"], count=masks.size).reshape(expected["shape"]).astype(bool)
+    assert masks.any(axis=(1, 2, 3)).all()
+    assert np.mean(masks != reference) < 1e-4
+    for obj_id in (7, "hand"):
+        scores = predictor.get_scores(state, obj_id)
+        ours = [[t, s.predicted_iou, s.occlusion_score, s.cumulative_score] for t, s in scores.items()]
+        np.testing.assert_allclose(ours, expected[f"scores_{obj_id}"], atol=2e-3)
 
 
 def test_compacted_frames(predictor: SAM2LongVideoPredictor, path: Path) -> None:

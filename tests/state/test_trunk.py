@@ -1,35 +1,25 @@
-"""The past costs kilobytes, on the host, and can still be gone back to; whatever fails, what was tracked is kept."""
+"""The past costs kilobytes, on the host, and can still be gone back to."""
 
 from __future__ import annotations
 
 import copy
-import gc
 import pickle
 import sys
 import tracemalloc
-import weakref
-from collections.abc import Iterator
 from dataclasses import fields, is_dataclass
-from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pytest
 import torch
-from PIL import Image
 from support import moving_disks, prompts
 
 from sam2long import MemoryTreeConfig, SAM2LongVideoPredictor
-from sam2long.bench.speed_run import select_distinct
-from sam2long.frames import FrameError, FrameSource
-from sam2long.model.hypotheses import Hypothesis
 from sam2long.search.scores import FrameScores
 from sam2long.state import trunk
 from sam2long.state.packing import PackedMask, quantise
-from sam2long.state.session import SESSION_KEY
 from sam2long.state.shelf import Shelf
 from sam2long.state.trunk import NUM_RECENT, TrackedFrame
-from sam2long.tracking.object_track import _PENDING_ON_DEVICE
 
 Clip = tuple[np.ndarray, np.ndarray]
 BRANCHING = MemoryTreeConfig(uncertainty_threshold=100.0)
@@ -191,139 +181,6 @@ def test_the_far_past_can_be_clicked_and_tracked_backwards(
         expected = revisit(never_packed(predictor, long_clip, patch))
     assert len(got) == len(expected) == 10
     assert np.mean([agreement(a, b) for a, b in zip(got, expected, strict=True)]) >= 0.97
-
-
-# -- hypotheses ----------------------------------------------------------------------------------------------------
-
-
-def hypotheses() -> list[Hypothesis]:
-    return [thing for thing in gc.get_objects() if type(thing) is Hypothesis]
-
-
-def test_dead_hypotheses_are_freed_and_long_waits_leave_the_device(
-    predictor: SAM2LongVideoPredictor, long_clip: Clip, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setattr(predictor, "select", select_distinct)  # no hypothesis ever wins
-    gc.collect()
-    before = {id(thing) for thing in hypotheses()}
-    state = predictor.init_stream(long_clip[0][0], memory_tree=BRANCHING, max_pending_frames=16)
-    prompts(long_clip)["point"](predictor, state)
-    longest = 0
-    gc.disable()
-    try:
-        for frame in long_clip[0][1:30]:
-            predictor.track_frame(state, frame)
-            pending = list(state[SESSION_KEY].propagation.pending(1).values())
-            alive = {id(node.output) for layer in pending for node in layer.nodes}
-            extra = {id(thing) for thing in hypotheses()} - before - alive
-            assert len(extra) <= 1, "the committed tip may stand in all slots; nothing else is kept"
-            assert all(1 <= len(layer.nodes) <= 3 for layer in pending)
-            long_waits = [node.output for layer in pending[: -_PENDING_ON_DEVICE - 1] for node in layer.nodes]
-            assert all(output is not None and output.memory.features is None for output in long_waits)
-            longest = max(longest, len(pending))
-            del pending, long_waits
-    finally:
-        gc.enable()
-    assert longest == 16
-
-
-@pytest.mark.parametrize("end", ["finished", "closed early", "stream"])
-def test_dropping_the_state_frees_its_tensors_at_once(
-    end: str, predictor: SAM2LongVideoPredictor, long_clip: Clip
-) -> None:
-    frames = long_clip[0][:6]
-    start = predictor.init_stream(frames[0]) if end == "stream" else predictor.init_state(frames)
-    state: dict[str, Any] = start
-    del start
-    prompts(long_clip)["point"](predictor, state)
-    gc.collect()
-    gc.disable()
-    try:
-        if end == "stream":
-            for frame in frames[1:]:
-                predictor.track_frame(state, frame)
-            predictor.finish_stream(state)
-        else:
-            passing = predictor.propagate_in_video(state)
-            for t, _, _ in passing:
-                if end == "closed early" and t == 3:
-                    break
-            del passing
-        tracked = state["output_dict_per_obj"][0]["non_cond_frame_outputs"]
-        tensors = [weakref.ref(tracked[t]["maskmem_features"]) for t in tracked]
-        assert tensors
-        del state, tracked
-        assert all(tensor() is None for tensor in tensors)
-    finally:
-        gc.enable()
-
-
-# -- failures ------------------------------------------------------------------------------------------------------
-
-
-class Damaged(FrameSource):
-    """A clip of which one frame cannot be read until it is mended."""
-
-    def __init__(self, frames: np.ndarray, broken: int) -> None:
-        self._frames, self.broken = frames, broken
-        self.height, self.width = frames.shape[1:3]
-
-    def __len__(self) -> int:
-        return len(self._frames)
-
-    def _read(self, frame_idx: int) -> np.ndarray:
-        if frame_idx == self.broken:
-            raise FrameError("clip", frame_idx, "damaged")
-        return self._frames[frame_idx].copy()
-
-
-def until_error(frames: Iterator[tuple[int, list[Any], torch.Tensor]], match: str) -> dict[int, torch.Tensor]:
-    got: dict[int, torch.Tensor] = {}
-    with pytest.raises(FrameError, match=match):
-        got.update((t, masks) for t, _, masks in frames)
-    return got
-
-
-def test_what_was_tracked_before_a_damaged_frame_is_yielded_and_kept(
-    predictor: SAM2LongVideoPredictor, clip: Clip
-) -> None:
-    source = Damaged(clip[0], broken=8)
-    state = predictor.init_state(source, memory_tree=BRANCHING)
-    prompts(clip)["two objects"](predictor, state)
-    got = until_error(predictor.propagate_in_video(state), "frame 8 of clip: damaged")
-    assert sorted(got) == list(range(8))
-    assert sorted(predictor.get_scores(state, 7)) == list(range(1, 8))
-    source.broken = -1
-    rest = {t: masks for t, _, masks in predictor.propagate_in_video(state, start_frame_idx=8)}
-    assert sorted(rest) == list(range(8, 14))
-    assert all((masks > 0).any() for masks in rest.values())
-
-
-@pytest.mark.parametrize("change", ["removed", "truncated", "resized", "more"])
-def test_a_folder_that_changes_while_it_is_read(
-    change: str, predictor: SAM2LongVideoPredictor, clip: Clip, tmp_path: Path
-) -> None:
-    for t, frame in enumerate(clip[0][:12]):
-        Image.fromarray(frame).save(tmp_path / f"{t:05d}.jpg")
-    state = predictor.init_state(str(tmp_path))
-    prompts(clip)["point"](predictor, state)
-    frames = predictor.propagate_in_video(state)
-    next(frames)
-    late = tmp_path / "00010.jpg"  # further away than is read ahead
-    if change == "removed":
-        late.unlink()
-        reason = "00010.jpg: the file has vanished"
-    elif change == "truncated":
-        late.write_bytes(late.read_bytes()[:200])
-        reason = "00010.jpg: (?i:.*truncated)"
-    elif change == "resized":
-        Image.fromarray(clip[0][0][:50]).save(late)
-        reason = "00010.jpg: it is 128x50 pixels"
-    else:
-        Image.fromarray(clip[0][0]).save(tmp_path / "00012.jpg")
-        assert [t for t, _, _ in frames] == list(range(1, 12)), "the video is what the folder held when it was opened"
-        return
-    assert sorted(until_error(frames, reason)) == list(range(1, 10))
 
 
 # -- the shelf -----------------------------------------------------------------------------------------------------
