@@ -23,7 +23,10 @@ class MemoryEncodings(Protocol):
     add_tpos_enc_to_obj_ptrs: bool
     proj_tpos_enc_in_obj_ptrs: bool
     maskmem_tpos_enc: Tensor  # [num_maskmem, 1, 1, C_mem]
-    obj_ptr_tpos_proj: Callable[[Tensor], Tensor]
+
+    @property
+    def obj_ptr_tpos_proj(self) -> Callable[[Tensor], Tensor]:
+        """The projection of the pointers' temporal encodings, [K, B, dim] to [K, B, C_mem]."""
 
 
 class StepModel(Protocol):
@@ -33,16 +36,25 @@ class StepModel(Protocol):
     """
 
     image_size: int
-    memory_attention: Callable[..., Tensor]
     sam_prompt_encoder: Any
-    sam_mask_decoder: Callable[..., tuple[Tensor, Tensor, Tensor, Tensor]]
-    obj_ptr_proj: Callable[[Tensor], Tensor]
     no_obj_ptr: Tensor  # [1, C]
     pred_obj_scores: bool
     soft_no_obj_ptr: bool
     fixed_no_obj_ptr: bool
     non_overlap_masks_for_mem_enc: bool
     reuses_buffers: bool
+
+    @property
+    def memory_attention(self) -> Callable[..., Tensor]:
+        """SAM 2's memory attention: [HW, B, C]."""
+
+    @property
+    def sam_mask_decoder(self) -> Callable[..., tuple[Tensor, Tensor, Tensor, Tensor]]:
+        """SAM 2's mask decoder: masks, predicted IoUs, mask tokens, occlusion scores."""
+
+    @property
+    def obj_ptr_proj(self) -> Callable[[Tensor], Tensor]:
+        """The projection from a mask token to an object pointer, [N, C] both."""
 
     def padded_batch_size(self, batch_size: int) -> int:
         """How many rows a batch of `batch_size` pathways is run with."""

@@ -14,7 +14,13 @@ from sam2long.state.object_past import PastModel
 class TreeModel(MemoryEncodings, StepModel, ImageModel, PastModel, Protocol):
     """What the trees of a pass are grown with: SAM 2's modules, its past, and the policies."""
 
-    select: SelectFunction
-    choose_memory: ChooseMemoryFunction[FrameMemory]
     encode_ahead: int
     max_obj_ptrs_in_encoder: int
+
+    @property
+    def select(self) -> SelectFunction:
+        """Which candidates live on."""
+
+    @property
+    def choose_memory(self) -> ChooseMemoryFunction[FrameMemory]:
+        """Which frames a pathway remembers."""

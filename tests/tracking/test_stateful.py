@@ -168,6 +168,7 @@ class TreePass:
     last_scores: dict[Any, float] = field(default_factory=dict)
     ids: list[Any] = field(default_factory=list)
     failed: bool = False
+    overtaken: bool = False  # another pass has run since it began, and may have committed other masks to its frames
     lost_object: bool = False  # one was removed meanwhile: SAM 2 goes on with whatever took its place, we say so
 
     def take(self, num_frames: int | None) -> list[Any] | type[Exception]:
@@ -215,16 +216,17 @@ class TreePass:
             assert scores.margin >= 0
             assert (scores.margin == math.inf) == (scores.distinct_pathways == 1)
             assert 0 <= scores.predicted_iou <= 1
-            before = self.last_scores.get(obj_id, math.inf)
-            assert scores.cumulative_score <= before + math.log(1 + EPSILON) + 1e-12
-            self.last_scores[obj_id] = scores.cumulative_score
+            if not self.overtaken:
+                before = self.last_scores.get(obj_id, math.inf)
+                assert scores.cumulative_score <= before + math.log(1 + EPSILON) + 1e-12
+                self.last_scores[obj_id] = scores.cumulative_score
             (answer,) = self.predictor.get_hypotheses(self.state, obj_id, frame_idx)
             assert answer.cumulative_score == scores.cumulative_score
             assert answer.slots == tuple(range(self.num_pathways))
 
     def _check_pending(self, ids: list[Any]) -> None:
         propagation = self.state["sam2long"].propagation
-        if propagation is None:  # another pass ran to its end: this one hands out what that one had it commit
+        if self.overtaken and propagation is None:  # its frames were committed when the other pass began
             return
         for obj_id in ids:
             for frame_idx in propagation.pending(obj_id):
@@ -370,6 +372,8 @@ class ThreePredictors:
 
     def _advance(self, passes: Passes, num_frames: int | None) -> None:
         theirs, ours = (outcome(lambda one=one: take(one, num_frames)) for one in passes[:2])
+        for other in self.suspended:
+            other[2].overtaken |= other is not passes
         tree = passes[2].take(num_frames)
         assert_same_as_sam2(ours, theirs)
         failed = isinstance(theirs, type) or passes[2].lost_object
