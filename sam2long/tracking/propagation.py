@@ -74,7 +74,7 @@ class Propagation:
         steps = [(track, track.step(frame_idx)) for track in self.tracks if track not in given]
         if steps:
             self._run(frame_idx, steps)
-        if given:  # their pending frames will be committed, and waiting for the scores saw to other frames' copies
+        if given:  # what they commit below may still be on its way to the host
             wait_for_host_copies(self._device)
         # Nothing is changed before the frame's computation has succeeded: an unreadable frame loses no other.
         self._waiting.append(frame_idx)

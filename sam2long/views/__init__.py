@@ -3,3 +3,7 @@
 In come frames, masks and scores as plain arrays and numbers; out go uint8 RGB arrays. Start with `visualize.overlay`;
 `charts` draws curves with Pillow alone.
 """
+
+from sam2long.views.visualize import davis_palette, draw_prompt, object_color, overlay, plot_scores, side_by_side
+
+__all__ = ["davis_palette", "draw_prompt", "object_color", "overlay", "plot_scores", "side_by_side"]
