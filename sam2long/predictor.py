@@ -16,11 +16,6 @@ from sam2long.state import inspection
 from sam2long.state.inspection import FrameHypothesis
 from sam2long.tracking.tracker import TrackingPredictor
 
-# Batches of pathways are padded to these sizes. The components are compiled for fixed shapes, and torch.compile
-# raises after 8 of them (SAM 2 asks for whole graphs), so a few sizes must serve any number of pathways and
-# objects: one object needs only 1 and 3 at the paper's setting, five objects mostly 5 and 16.
-BATCH_SIZES = (1, 3, 5, 8, 16, 32, 64)
-
 
 class SAM2LongVideoPredictor(TrackingPredictor):
     """`SAM2VideoPredictor` that tracks with a constrained memory tree (SAM2Long, arXiv 2410.16268).
@@ -151,7 +146,3 @@ class SAM2LongVideoPredictorVOS(SAM2LongVideoPredictor, SAM2VideoPredictorVOS):
     """
 
     reuses_buffers = True
-
-    def padded_batch_size(self, batch_size: int) -> int:
-        """The smallest compiled batch size that holds `batch_size` rows."""
-        return next((size for size in BATCH_SIZES if size >= batch_size), batch_size)

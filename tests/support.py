@@ -11,6 +11,7 @@ import torch
 from sam2.sam2_video_predictor import SAM2VideoPredictor
 
 from sam2long import SAM2LongVideoPredictor, build_sam2long_video_predictor
+from sam2long.frames import FrameError, FrameSource
 
 GOLDEN = Path(__file__).parent / "golden"
 ROOT = Path(__file__).parents[1]
@@ -65,6 +66,22 @@ def prompts(clip: tuple[np.ndarray, np.ndarray]) -> dict[str, Prompt]:
         "box": lambda p, state: p.add_new_points_or_box(state, 0, 1, box=box(0)),
         "two objects": two,
     }
+
+
+class Damaged(FrameSource):
+    """A clip of which one frame cannot be read until it is mended."""
+
+    def __init__(self, frames: np.ndarray, broken: int) -> None:
+        self._frames, self.broken = frames, broken
+        self.height, self.width = frames.shape[1:3]
+
+    def __len__(self) -> int:
+        return len(self._frames)
+
+    def _read(self, frame_idx: int) -> np.ndarray:
+        if frame_idx == self.broken:
+            raise FrameError("clip", frame_idx, "damaged")
+        return self._frames[frame_idx].copy()
 
 
 def assert_same(ours: Any, theirs: Any, where: str = "") -> None:

@@ -16,8 +16,8 @@ from pathlib import Path
 
 import numpy as np
 
-from sam2long.cli.outputs import replacing
 from sam2long.cli.overlay_video import mp4_writer
+from sam2long.files import replacing
 from sam2long.synthetic import render, sample_scene
 from sam2long.views.visualize import BoolArray
 

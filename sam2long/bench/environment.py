@@ -33,7 +33,7 @@ def require_matplotlib() -> None:
     try:
         import matplotlib  # noqa: F401
     except ImportError as error:
-        raise ImportError("the plots need matplotlib: pip install 'sam2long[viz]'") from error
+        raise ImportError("the plot needs matplotlib: pip install 'sam2long[viz]'") from error
 
 
 def _cpu_name() -> str:

@@ -21,6 +21,10 @@ from sam2long.files import replacing
 from sam2long.model_choice import ModelChoice
 
 
+class DamagedRecordError(ValueError):
+    """A record that is no JSON."""
+
+
 def records(
     specs: Sequence[ClipSpec], settings: Sequence[Setting], model: ModelChoice, folder: Path, workers: int
 ) -> Iterator[dict[str, Any]]:
@@ -29,7 +33,7 @@ def records(
     A record keeps the settings it has; only those it lacks are tracked.
 
     Raises:
-        ValueError: if a record is damaged, or the model cannot be loaded.
+        DamagedRecordError: before anything is tracked.
     """
     known = {spec: _read(folder, spec, settings, model) for spec in specs}
     lacking = {spec: [s for s in settings if s.name not in record["settings"]] for spec, record in known.items()}
@@ -71,7 +75,7 @@ def _read(folder: Path, spec: ClipSpec, settings: Sequence[Setting], model: Mode
     try:
         record: dict[str, Any] = json.loads(path.read_text(encoding="utf-8")) if path.exists() else {}
     except ValueError as error:
-        raise ValueError(f"{path} is damaged ({error}); delete it, and the clip is tracked again") from error
+        raise DamagedRecordError(f"{path} is damaged ({error}); delete it, and the clip is tracked again") from error
     same_clip = all(record.get(name) == value for name, value in asdict(spec).items())
     if not same_clip or record.get("model") != fingerprint(model):
         return {"settings": {}}

@@ -17,12 +17,12 @@ import torch
 from tqdm import tqdm
 
 from sam2long.bench.environment import describe, require_matplotlib
-from sam2long.bench.synthetic_records import fingerprint, records
+from sam2long.bench.synthetic_records import DamagedRecordError, fingerprint, records
 from sam2long.bench.synthetic_report import plot, summarise, table
 from sam2long.bench.synthetic_settings import BASELINE, Setting, halves
 from sam2long.bench.synthetic_track import ClipSpec
 from sam2long.cli.errors import UserError
-from sam2long.cli.model import add_model_arguments, choose_model
+from sam2long.cli.model import add_model_arguments, build_model, choose_model
 from sam2long.config import MemoryTreeConfig
 from sam2long.files import replacing
 from sam2long.synthetic import SUITES, sample_scene
@@ -48,6 +48,7 @@ def run(args: argparse.Namespace) -> int:
     model = choose_model(args)
     settings = _contestants(args, model.memory_tree)
     specs = _specs(args)
+    build_model(model)  # a checkpoint that does not fit is found here, not by a worker
     if len(settings) > 1:
         try:
             require_matplotlib()
@@ -58,7 +59,7 @@ def run(args: argparse.Namespace) -> int:
     running = records(specs, settings, model, folder, args.workers)
     try:
         done = list(tqdm(running, total=len(specs), desc="clips"))
-    except ValueError as error:  # a damaged record, a checkpoint that does not fit
+    except DamagedRecordError as error:
         raise UserError(str(error)) from error
     summary = summarise(sorted(done, key=lambda record: (list(SUITES).index(record["suite"]), record["seed"])))
     report = {

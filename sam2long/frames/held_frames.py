@@ -16,7 +16,7 @@ from sam2long.frames.model_frames import ModelFrames
 NUM_HELD_FRAMES = 16
 
 
-class StreamFrames:
+class HeldFrames:
     """The newest frames of a stream as the model reads them: what a stream's `inference_state["images"]` holds.
 
     Args:

@@ -1,6 +1,7 @@
 """SAM 2's modules, driven in batches: one row for every distinct hypothesis of every object.
 
 In come the features of a frame and what each pathway remembers; out go masks with their scores, and the memories of the
-masks that were selected. Start with `hypotheses`, the batch of one frame; `memory_bank` turns memories into the tokens
-that attention reads, `steps` runs the modules, and `seam` says what all of them need of SAM 2's predictor.
+masks that were selected. Start with `hypotheses`, the batch of one frame; `memory_bank` chooses what attention reads,
+`memory_tokens` turns it into tokens, `modules` runs SAM 2's modules (`captured_modules` from recordings), `stepwise` is
+the seam to SAM 2's predictor.
 """

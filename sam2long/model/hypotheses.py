@@ -1,25 +1,20 @@
-"""A batched forward pass for all pathways of all objects: condition, decode three masks each, encode the selected."""
+"""A batched forward pass for all pathways of all objects: three masks proposed each, the selected remembered."""
 
 from __future__ import annotations
 
-import sys
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
 import torch
-import torch.nn.functional as F
 from torch import Tensor
 
+from sam2long.model.host_copies import RowsToHost, unpinned
 from sam2long.model.image_features import ImageFeatures
 from sam2long.model.memory_bank import FrameMemory, MemoryBank, PathwayMemory
-from sam2long.model.seam import StepModel
-from sam2long.model.steps import DecodedMasks, TrackingSteps, padded
-from sam2long.search.picking import Pick
+from sam2long.model.modules import DecodedMasks, TrackingModules, own
+from sam2long.model.seam import TrackingModel
+from sam2long.search.picking import Pick, Proposal
 from sam2long.search.tree import MemoryNode, MemoryTree, PendingFrame
-
-# A CPU gains nothing from a batch whose activations outgrow its caches and are paged in afresh by every operation:
-# at 1024 pixels five rows one by one take 5 % less time in memory attention, 30 % less in the memory encoder.
-_TOKENS_AT_ONCE_ON_CPU = 4096
 
 
 @dataclass(slots=True)
@@ -58,101 +53,63 @@ Tree = MemoryTree[FrameMemory, Hypothesis]
 Pending = PendingFrame[FrameMemory, Hypothesis]
 
 
+class Proposals:
+    """What all pathways propose for a frame: masks on the device, their scores on the way to the host.
+
+    Args:
+        decoded: rows in the order of the pathways.
+    """
+
+    def __init__(self, decoded: DecodedMasks) -> None:
+        self.decoded = decoded
+        self._scores = RowsToHost(decoded.scores)
+
+    def scores(self) -> list[Proposal]:
+        """The scores of every row: the frame's one wait for the device."""
+        return [Proposal(row, values[:-1], values[-1]) for row, values in enumerate(self._scores.wait())]
+
+
 class HypothesisModel:
     """Runs SAM 2's tracking step for many pathways at once.
 
     Args:
         model: the predictor.
-        bank: reads the memories of pathways.
+        bank: chooses what pathways attend to.
+        modules: memory attention, mask decoder and memory encoder.
     """
 
-    def __init__(self, model: StepModel, bank: MemoryBank) -> None:
+    def __init__(self, model: TrackingModel, bank: MemoryBank, modules: TrackingModules) -> None:
         self._model = model
         self._bank = bank
-        self._steps = TrackingSteps(model)
+        self._modules = modules
 
-    def decode(self, features: ImageFeatures, pathways: Sequence[PathwayMemory]) -> DecodedMasks:
+    def propose(self, features: ImageFeatures, pathways: Sequence[PathwayMemory]) -> Proposals:
         """The masks each pathway proposes for a frame, rows in the order of `pathways`."""
         groups: dict[tuple[int, int, bool], list[int]] = {}
         for row, pathway in enumerate(pathways):
             groups.setdefault(self._bank.lengths(pathway), []).append(row)
-        at_once = self._rows_at_once(features)
-        batches = [rows[i : i + at_once] for rows in groups.values() for i in range(0, len(rows), at_once)]
-        conditioned = [self._condition(features, [pathways[row] for row in rows]) for rows in batches]
-        order = [row for rows in batches for row in rows]
-        pix_feat = conditioned[0] if len(conditioned) == 1 else torch.cat(conditioned, dim=0)
-        if order != sorted(order):
-            back = torch.tensor(order).argsort().to(pix_feat.device, non_blocking=True)
-            pix_feat = pix_feat[back]
-        return self._steps.decode(features, pix_feat)
+        at_once = self._modules.rows_at_once(features)
+        rows = [of[i : i + at_once] for of in groups.values() for i in range(0, len(of), at_once)]
+        batches = [self._bank.items(self._padded([pathways[row] for row in of])) for of in rows]
+        return Proposals(self._modules.propose(features, batches, rows))
 
-    def _rows_at_once(self, features: ImageFeatures) -> int:
-        """How many pathways go through memory attention and the memory encoder in one batch."""
-        tokens = features.vision_feats[-1]  # (HW, 1, C)
-        compiled = self._model.reuses_buffers  # for a few batch sizes, which pieces would add to
-        if tokens.device.type != "cpu" or compiled:
-            return sys.maxsize
-        return max(1, _TOKENS_AT_ONCE_ON_CPU // tokens.shape[0])
+    def _padded(self, pathways: list[PathwayMemory]) -> list[PathwayMemory]:
+        return pathways + [pathways[-1]] * (self._model.padded_batch_size(len(pathways)) - len(pathways))
 
-    def _condition(self, features: ImageFeatures, pathways: Sequence[PathwayMemory]) -> Tensor:
-        """The frame's features in the light of each pathway's memory, [B, C, H, W]."""
-        missing = self._model.padded_batch_size(len(pathways)) - len(pathways)
-        memory, memory_pos, num_obj_ptr_tokens = self._bank.read([*pathways, *[pathways[-1]] * missing])
-        return self._steps.attend(features, memory, memory_pos, num_obj_ptr_tokens)[: len(pathways)]
-
-    def encode(
-        self, frame_idx: int, features: ImageFeatures, decoded: DecodedMasks, picks: Sequence[Pick]
+    def remember(
+        self, frame_idx: int, features: ImageFeatures, proposals: Proposals, picks: Sequence[Pick]
     ) -> list[Hypothesis]:
         """Encode the memory of the selected masks, and of no others."""
-        device = decoded.mask_logits.device
+        decoded, device = proposals.decoded, proposals.decoded.mask_logits.device
         index = torch.tensor([[pick.row, pick.mask_idx] for pick in picks]).to(device, non_blocking=True)
         rows, mask_idxs = index.unbind(dim=1)
         mask_logits = decoded.mask_logits[rows, mask_idxs].unsqueeze(1)  # (N, 1, h, w)
         object_score_logits = decoded.object_score_logits[rows]  # (N, 1)
         shared_token = decoded.tokens.shape[1] == 1
         tokens = decoded.tokens[rows, torch.zeros_like(mask_idxs) if shared_token else mask_idxs]
-        obj_ptrs = self._steps.object_pointers(tokens, object_score_logits)
-        memories = self._encode_memory(features, mask_logits, object_score_logits)
+        remembered = self._modules.remember(features, mask_logits, object_score_logits, tokens)
         hypotheses = []
-        for i, pick in enumerate(picks):
-            # Slices are cloned: a view would keep the whole batch alive when its siblings are dropped.
-            memory = FrameMemory(
-                frame_idx, pick.predicted_iou, pick.occlusion_score, _own(memories, i), _own(obj_ptrs, i)
-            )
-            hypotheses.append(Hypothesis(memory, _own(mask_logits, i), _own(object_score_logits, i), pick.score))
+        for i, (pick, (memory, obj_ptr)) in enumerate(zip(picks, remembered, strict=True)):
+            frame = FrameMemory(frame_idx, pick.predicted_iou, pick.occlusion_score, memory, obj_ptr)
+            hypotheses.append(Hypothesis(frame, own(mask_logits, i), own(object_score_logits, i), pick.score))
         return hypotheses
-
-    def _encode_memory(self, features: ImageFeatures, mask_logits: Tensor, object_score_logits: Tensor) -> Tensor:
-        """Spatial memories [N, C_mem, H, W] in bfloat16, each from its own mask."""
-        model, num_masks = self._model, mask_logits.shape[0]
-        # SAM 2 encodes one object at a time, where its non-overlap constraint does nothing; in a batch it
-        # would take pathways for competing objects.
-        alone = model.non_overlap_masks_for_mem_enc
-        size = 1 if alone else min(model.padded_batch_size(num_masks), self._rows_at_once(features))
-        high_res = F.interpolate(
-            padded(mask_logits, size),
-            size=(model.image_size, model.image_size),
-            mode="bilinear",
-            align_corners=False,
-        )
-        scores = torch.split(padded(object_score_logits, size), size)
-        memories = [
-            model.encode_memory(features, masks, of_masks)
-            for masks, of_masks in zip(torch.split(high_res, size), scores, strict=True)
-        ]
-        return torch.cat(memories, dim=0)[:num_masks].to(torch.bfloat16)
-
-
-def unpinned(tensor: Tensor) -> Tensor:
-    """The tensor in ordinary host memory, if it lies in pinned memory; else as it is."""
-    return tensor.clone() if tensor.is_pinned() else tensor
-
-
-def wait_for_host_copies(device: torch.device) -> None:
-    """Wait until what was queued has happened, copies to the host among it; at once where nothing is queued."""
-    if device.type == "cuda":
-        torch.cuda.current_stream(device).synchronize()
-
-
-def _own(batch: Tensor, row: int) -> Tensor:
-    return batch if batch.shape[0] == 1 else batch[row : row + 1].clone()

@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+import logging
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any, Protocol
 
 import torch
 from torch import Tensor
+
+logger = logging.getLogger(__name__)
 
 
 @dataclass(slots=True)
@@ -27,24 +30,24 @@ class ImageFeatures:
 class ImageModel(Protocol):
     """What encodes images."""
 
-    def forward_image(self, img_batch: Tensor) -> dict[str, Any]:
-        """SAM 2's image encoder: [N, 3, S, S] to `backbone_fpn` and `vision_pos_enc`, lists of [N, C, H, W]."""
+    def encode_images(self, images: Tensor) -> dict[str, Any]:
+        """[N, 3, S, S] to `backbone_fpn` and `vision_pos_enc`, lists of [N, C, H, W]."""
 
     def image_features(self, inference_state: dict[str, Any], frame_idx: int) -> ImageFeatures:
         """The features of a frame, through `inference_state["cached_features"]`."""
 
 
-class FeatureCache:
-    """The features of the frames of one pass, through SAM 2's own cache (`inference_state["cached_features"]`).
+class FrameEncoder:
+    """Encodes the frames of one pass, each once, through SAM 2's own cache (`inference_state["cached_features"]`).
 
-    On a GPU the frames ahead are encoded on a stream of their own while the present frame is tracked, so that
-    the device has work while the host waits for the scores and selects.
+    A GPU encodes the next frame while the host waits for the scores of the present one and selects. With `encode_ahead`
+    the frames ahead are encoded in one batch, on a stream of its own, before the present frame is tracked.
 
     Args:
         model: the predictor.
         inference_state: its state.
         order: the frames of the pass, in order; empty if they are not known (a stream).
-        encode_ahead: how many frames to encode ahead, in one batch; 0 encodes each frame when it is tracked.
+        encode_ahead: how many frames to encode ahead, in one batch; 0 encodes one frame at a time.
             With 1 results are the same to the bit; a batch of several may round differently.
     """
 
@@ -53,37 +56,56 @@ class FeatureCache:
     ) -> None:
         self._model = model
         self._state = inference_state
+        self._device: torch.device = inference_state["device"]
         self._order = order
         self._encode_ahead = encode_ahead
-        on_gpu = inference_state["device"].type == "cuda" and encode_ahead > 0
-        device = inference_state["device"]
-        self._stream = torch.cuda.Stream(device) if on_gpu else None  # type: ignore[no-untyped-call]
+        on_gpu = self._device.type == "cuda" and encode_ahead > 0
+        self._stream = torch.cuda.Stream(self._device) if on_gpu else None  # type: ignore[no-untyped-call]
         self._encoded: torch.cuda.Event | None = None
 
     def of(self, frame_idx: int) -> ImageFeatures:
-        """Features of the frame being tracked; starts on the frames after it."""
+        """Features of the frame being tracked."""
         if self._encoded is not None:
-            torch.cuda.current_stream(self._state["device"]).wait_event(self._encoded)
+            torch.cuda.current_stream(self._device).wait_event(self._encoded)
         features = self._model.image_features(self._state, frame_idx)
         if self._encode_ahead:
-            self._encode_after(frame_idx)
+            self._keep_beside(frame_idx, lambda: self._encode(self._after(frame_idx, self._encode_ahead)))
         return features
 
-    def _encode_after(self, frame_idx: int) -> None:
+    def encode_next(self, frame_idx: int) -> None:
+        """Queue the encoding of the frame after this one, where the device works while the host does something else."""
+        if works_behind_the_host(self._device) and not self._encode_ahead:
+            self._keep_beside(frame_idx, lambda: self._encode_one(*self._after(frame_idx)))
+
+    def _after(self, frame_idx: int, count: int = 1) -> list[int]:
+        """The next frames of the pass, as far as they are known."""
         if frame_idx not in self._order:
-            return
+            return []
         following = self._order.index(frame_idx) + 1
-        ahead = list(self._order[following : following + self._encode_ahead])
-        cached = self._state["cached_features"]
+        return list(self._order[following : following + count])
+
+    def _keep_beside(self, frame_idx: int, encode: Callable[[], dict[int, Any]]) -> None:
+        """Put frames ahead into the cache, beside the present one, unless they are there."""
+        ahead, cached = self._after(frame_idx), self._state["cached_features"]
         if not ahead or ahead[0] in cached:
             return
         present = {frame_idx: cached[frame_idx]} if frame_idx in cached else {}
-        self._state["cached_features"] = present | self._encode(ahead)
+        try:
+            encoded = encode()
+        except Exception as error:  # it loses no other frame; tracking that one raises it
+            logger.debug("encoding ahead of frame %d failed: %s", frame_idx, error)
+            encoded = {}
+        self._state["cached_features"] = present | encoded
+
+    def _encode_one(self, frame_idx: int) -> dict[int, Any]:
+        self._model.image_features(self._state, frame_idx)
+        cached: dict[int, Any] = self._state["cached_features"]
+        return cached
 
     def _encode(self, frames: list[int]) -> dict[int, Any]:
         if self._stream is None:
             return self._encode_batch(frames)
-        current = torch.cuda.current_stream(self._state["device"])
+        current = torch.cuda.current_stream(self._device)
         self._stream.wait_stream(current)
         with torch.cuda.stream(self._stream):
             encoded = self._encode_batch(frames)
@@ -94,9 +116,9 @@ class FeatureCache:
         return encoded
 
     def _encode_batch(self, frames: list[int]) -> dict[int, Any]:
-        device, source = self._state["device"], self._state["images"]
-        images = torch.stack([source[t].to(device, non_blocking=True).float() for t in frames])  # (n, 3, S, S)
-        output = self._model.forward_image(images)
+        source = self._state["images"]
+        images = torch.stack([source[t].to(self._device, non_blocking=True).float() for t in frames])  # (n, 3, S, S)
+        output = self._model.encode_images(images)
         return {
             t: (
                 images[i : i + 1],
@@ -104,3 +126,8 @@ class FeatureCache:
             )
             for i, t in enumerate(frames)
         }
+
+
+def works_behind_the_host(device: torch.device) -> bool:
+    """Whether the host queues work for the device and goes on."""
+    return device.type == "cuda"

@@ -1,7 +1,7 @@
-"""What the memory tree needs of SAM 2's predictor, by the names SAM 2 gives it.
+"""What the memory tree needs of SAM 2's model, by the names SAM 2 gives it.
 
-Everything here is a protocol, so that mypy checks what is read and a test can hand in a fake. `StepwisePredictor`
-(`stepwise`) is the one place that calls SAM 2's methods of leading underscore.
+These are protocols, so that mypy checks what is read and a test can hand in a fake. `StepwisePredictor` (`stepwise`)
+gives SAM 2's inner steps public names; only the predictor's own classes call those of leading underscore.
 """
 
 from __future__ import annotations
@@ -14,12 +14,18 @@ from torch import Tensor
 from sam2long.model.image_features import ImageFeatures
 
 
+class BankOptions(Protocol):
+    """How much SAM 2's memory holds."""
+
+    num_maskmem: int
+    use_obj_ptrs_in_encoder: bool
+
+
 class MemoryEncodings(Protocol):
     """What turns memories into tokens: sizes, temporal encodings and the projection of pointers."""
 
     num_maskmem: int
     mem_dim: int
-    use_obj_ptrs_in_encoder: bool
     add_tpos_enc_to_obj_ptrs: bool
     proj_tpos_enc_in_obj_ptrs: bool
     maskmem_tpos_enc: Tensor  # [num_maskmem, 1, 1, C_mem]
@@ -29,8 +35,8 @@ class MemoryEncodings(Protocol):
         """The projection of the pointers' temporal encodings, [K, B, dim] to [K, B, C_mem]."""
 
 
-class StepModel(Protocol):
-    """The modules of a tracking step, and the options that say how their outputs are used.
+class TrackingModel(MemoryEncodings, Protocol):
+    """The modules of tracking, and the options that say how their outputs are used.
 
     `reuses_buffers`: whether a module's outputs are overwritten by its next call (CUDA graphs of the compiled model).
     """
@@ -63,14 +69,24 @@ class StepModel(Protocol):
         """Spatial memories [N, C_mem, H, W] of masks [N, 1, image_size, image_size]."""
 
 
+class CapturableModel(TrackingModel, Protocol):
+    """What recordings run, besides."""
+
+    image_encoder: Any
+    memory_encoder: Any
+
+    def forward_image(self, img_batch: Tensor) -> dict[str, Any]:
+        """SAM 2's image encoder: [N, 3, S, S] to `backbone_fpn` and `vision_pos_enc`, lists of [N, C, H, W]."""
+
+
 class TreeOptions(Protocol):
     """The options of SAM 2's model that decide whether a memory tree has anything to choose from."""
 
     num_maskmem: int
-    multimask_output_in_sam: bool
-    multimask_output_for_tracking: bool
-    multimask_min_pt_num: int
     memory_temporal_stride_for_eval: int
     max_cond_frames_in_attn: int
     use_obj_ptrs_in_encoder: bool
     max_obj_ptrs_in_encoder: int
+
+    def proposes_three_masks(self) -> bool:
+        """Whether a tracked frame, which has no points, is decoded into three masks."""

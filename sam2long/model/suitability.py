@@ -16,8 +16,7 @@ def check_model_suits_tree(model: TreeOptions, config: MemoryTreeConfig) -> None
         return
     if model.num_maskmem == 0:
         raise ValueError("num_maskmem=0 switches memory off; a memory tree needs it (or num_pathways=1)")
-    # SAM 2's `_use_multimask` on a tracked frame, which has no points
-    if not (model.multimask_output_in_sam and model.multimask_output_for_tracking and model.multimask_min_pt_num <= 0):
+    if not model.proposes_three_masks():
         raise ValueError(
             "the memory tree needs three masks per tracked frame: set multimask_output_in_sam=true, "
             "multimask_output_for_tracking=true and multimask_min_pt_num=0 in the model (or num_pathways=1)"

@@ -23,7 +23,7 @@ class Proposal(NamedTuple):
     occlusion_score: float
 
 
-class Slot(NamedTuple):
+class ScoredProposal(NamedTuple):
     """A slot of an object's tree: its pathway's cumulative score, and what that pathway proposes."""
 
     score: float
@@ -40,14 +40,14 @@ class Pick(NamedTuple):
     occlusion_score: float
 
 
-def picks_of_first_step(slots: Sequence[Slot]) -> list[Pick]:
+def picks_of_first_step(slots: Sequence[ScoredProposal]) -> list[Pick]:
     """SAM 2's own step: all slots share the root and take its mask of best predicted IoU; no score is added."""
     score, (row, ious, occlusion_score) = slots[0]
     best = max(range(len(ious)), key=ious.__getitem__)
     return [Pick(row, best, score, ious[best], occlusion_score)] * len(slots)
 
 
-def picks_of_step(slots: Sequence[Slot], select: SelectFunction, config: MemoryTreeConfig) -> list[Pick]:
+def picks_of_step(slots: Sequence[ScoredProposal], select: SelectFunction, config: MemoryTreeConfig) -> list[Pick]:
     """One pick per slot, in the new slot order.
 
     Candidates are enumerated per slot, duplicates included where slots share a pathway: the published results

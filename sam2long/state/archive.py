@@ -25,7 +25,7 @@ from sam2long.search.scores import FrameScores
 from sam2long.search.tree import MemoryNode, PendingFrame
 from sam2long.state.packing import PackedMask
 from sam2long.state.session import OpenPass
-from sam2long.state.trunk import SCORES_KEY, TrackedFrame
+from sam2long.state.tracked_frames import SCORES_KEY, TrackedFrame
 
 _CLASSES: dict[str, type[Any]] = {
     cls.__name__: cls

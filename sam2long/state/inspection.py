@@ -9,8 +9,8 @@ from torch import Tensor
 
 from sam2long.search.scores import FrameScores
 from sam2long.state.session import SESSION_KEY, Session
-from sam2long.state.sessions import SessionPredictor
-from sam2long.state.trunk import SCORES_KEY
+from sam2long.state.settings import SessionPredictor
+from sam2long.state.tracked_frames import SCORES_KEY
 
 
 @dataclass(frozen=True, slots=True)

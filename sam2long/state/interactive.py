@@ -11,8 +11,8 @@ from torch import Tensor
 
 from sam2long.model.holes import fill_holes, has_sam2_kernel
 from sam2long.state.session import SESSION_KEY
-from sam2long.state.sessions import SessionPredictor
-from sam2long.state.trunk import TrackedFrame
+from sam2long.state.settings import SessionPredictor
+from sam2long.state.tracked_frames import TrackedFrame
 
 
 class InteractivePredictor(SessionPredictor):
@@ -59,18 +59,15 @@ class InteractivePredictor(SessionPredictor):
             session.open_pass = None
             session.recent.keep_only([])
 
-    def clear_memory_around(self, inference_state: dict[str, Any], obj_id: Any, frame_idx: int) -> None:
+    def clear_memory_around(self, inference_state: dict[str, Any], frame_idx: int, obj_idx: int) -> None:
         """Drop an object's tracked frames around a prompted one, as far as SAM 2's memory reaches."""
-        self._clear_obj_non_cond_mem_around_input(inference_state, frame_idx, inference_state["obj_id_to_idx"][obj_id])
-
-    def _clear_obj_non_cond_mem_around_input(
-        self, inference_state: dict[str, Any], frame_idx: int, obj_idx: int
-    ) -> None:
-        """The same by index; sam2 1.1.0 calls this and never defines it."""
         reach = self.memory_temporal_stride_for_eval * self.num_maskmem
         tracked = inference_state["output_dict_per_obj"][obj_idx]["non_cond_frame_outputs"]
         for t in range(frame_idx - reach, frame_idx + reach + 1):
             tracked.pop(t, None)
+
+    # sam2 1.1.0 calls it by this name and never defines it.
+    _clear_obj_non_cond_mem_around_input = clear_memory_around
 
     def _run_single_frame_inference(
         self, inference_state: dict[str, Any], output_dict: dict[str, Any], frame_idx: int, *args: Any, **kwargs: Any
@@ -146,7 +143,7 @@ class InteractivePredictor(SessionPredictor):
             pred_masks = outputs["cond_frame_outputs"][frame_idx]["pred_masks"]
             pred_masks = pred_masks.to(inference_state["device"], non_blocking=True)
             if self.clear_non_cond_mem_around_input:
-                self._clear_obj_non_cond_mem_around_input(inference_state, frame_idx, obj_idx)
+                self.clear_memory_around(inference_state, frame_idx, obj_idx)
         else:
             outputs["non_cond_frame_outputs"][frame_idx], pred_masks = self._run_single_frame_inference(
                 inference_state=inference_state,

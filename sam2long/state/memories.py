@@ -9,7 +9,7 @@ from sam2.modeling.sam2_utils import select_closest_cond_frames
 
 from sam2long.model.memory_bank import FrameMemory, PathwayMemory
 from sam2long.search.scores import FrameScores
-from sam2long.state.trunk import SCORES_KEY
+from sam2long.state.tracked_frames import SCORES_KEY
 
 Remember = Callable[[tuple[FrameMemory, ...], FrameMemory], tuple[FrameMemory, ...]]
 
@@ -28,7 +28,7 @@ class CommittedMemories:
     Args:
         model: the predictor.
         outputs: the object's entry in `output_dict_per_obj`.
-        num_frames: of the video.
+        num_frames: of the video (of a stream, which knows no reverse, any number).
         max_obj_ptrs: `min(num_frames, max_obj_ptrs_in_encoder)`, how far SAM 2's memory reaches.
         reverse: whether time runs backwards.
     """

@@ -11,7 +11,7 @@ from sam2long.model.hypotheses import Hypothesis
 from sam2long.model.memory_bank import FrameMemory
 from sam2long.search.scores import FrameScores
 from sam2long.state.memories import CommittedMemories, MemoryOptions
-from sam2long.state.trunk import RecentFrames, TrackedFrame
+from sam2long.state.tracked_frames import RecentFrames, TrackedFrame
 
 
 class PastModel(MemoryOptions, Protocol):
@@ -23,7 +23,7 @@ class PastModel(MemoryOptions, Protocol):
     def restore_features(self, inference_state: dict[str, Any], obj_id: Any, frame_idx: int) -> Tensor:
         """Memory features of a committed frame, computed again if they were let go."""
 
-    def clear_memory_around(self, inference_state: dict[str, Any], obj_id: Any, frame_idx: int) -> None:
+    def clear_memory_around(self, inference_state: dict[str, Any], frame_idx: int, obj_idx: int) -> None:
         """Drop the object's tracked frames around a prompted one."""
 
 
@@ -79,8 +79,8 @@ class ObjectPast:
         outputs: dict[str, dict[int, dict[str, Any]]] = self._state["output_dict_per_obj"][self._obj_idx()]
         return outputs
 
-    def is_given(self, frame_idx: int) -> bool:
-        """Whether the user showed the object on a frame: its mask there is known.
+    def is_conditioning(self, frame_idx: int) -> bool:
+        """Whether a frame is one of the object's conditioning frames: its mask there is known.
 
         Raises:
             RuntimeError: if the object was removed.
@@ -111,11 +111,11 @@ class ObjectPast:
         self._mark_tracked(frame_idx)
         return pred_masks.cpu() if waited_on_host else pred_masks
 
-    def pass_given(self, frame_idx: int) -> Tensor:
-        """Pass a frame that the user gave, as SAM 2 does; returns its low-res logits."""
+    def pass_conditioning_frame(self, frame_idx: int) -> Tensor:
+        """Pass a frame whose mask is known, as SAM 2 does; returns its low-res logits."""
         pred_masks: Tensor = self._outputs()["cond_frame_outputs"][frame_idx]["pred_masks"]
         if self._model.clear_non_cond_mem_around_input:
-            self._model.clear_memory_around(self._state, self.obj_id, frame_idx)
+            self._model.clear_memory_around(self._state, frame_idx, self._obj_idx())
         self._mark_tracked(frame_idx)
         return pred_masks
 

@@ -12,7 +12,7 @@ from torch import Tensor
 from sam2long.config import MemoryTreeConfig
 from sam2long.model.hypotheses import Hypothesis, Pending
 from sam2long.model.memory_bank import FrameMemory
-from sam2long.state.trunk import RecentFrames
+from sam2long.state.tracked_frames import RecentFrames
 
 # Where it lies in `inference_state`; absent until a video has settings of its own or a tree has run.
 SESSION_KEY = "sam2long"
@@ -27,7 +27,7 @@ class TreePass(Protocol):
         """Track one frame for all objects."""
 
     def ready(self) -> Iterator[tuple[int, list[Any], Tensor]]:
-        """The frames decided since, as low-res logits."""
+        """The frames decided since, in video resolution."""
 
     def settle(self) -> None:
         """Commit all pending frames."""
@@ -88,7 +88,7 @@ class Session:
             self.settle()
         self.propagation, self.open_pass = propagation, open_pass
 
-    def leave(self, propagation: TreePass | None, open_pass: OpenPass | None) -> None:
+    def leave(self, open_pass: OpenPass, propagation: TreePass | None = None) -> None:
         """Forget a pass that has ended, so that dropping the state frees its tensors at once (no cycle)."""
         if self.propagation is propagation:
             self.propagation = None

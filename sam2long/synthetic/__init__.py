@@ -6,7 +6,7 @@ on every machine. Start with `difficulty` (what makes a clip hard); `director` s
 
 from sam2long.synthetic.difficulty import SUITES, Difficulty
 from sam2long.synthetic.render import Clip, render
+from sam2long.synthetic.sampling import sample_scene
 from sam2long.synthetic.scene import Scene
-from sam2long.synthetic.suites import sample_scene
 
 __all__ = ["SUITES", "Clip", "Difficulty", "Scene", "render", "sample_scene"]

@@ -2,5 +2,5 @@
 
 In come frame indices, in order; out go masks, each frame when it is decided for every object. Start with
 `propagation` (one frame, all objects) and `object_track` (one object, all its frames); `passes` makes a generator of
-them, `streaming` feeds it frames as they arrive, `saving` and `resuming` carry it over to another process.
+them, `streaming` feeds it frames as they arrive, `saving` carries it over to another process.
 """

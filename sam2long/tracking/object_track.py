@@ -10,9 +10,10 @@ from typing import Any, TypeVar
 from torch import Tensor
 
 from sam2long.config import MemoryTreeConfig
-from sam2long.model.hypotheses import Hypothesis, Node, Pending, Tree, unpinned
+from sam2long.model.host_copies import unpinned
+from sam2long.model.hypotheses import Hypothesis, Node, Pending, Tree
 from sam2long.model.memory_bank import FrameMemory, MemoryBank, PathwayMemory
-from sam2long.search.picking import Pick, Proposal, Slot, picks_of_first_step, picks_of_step
+from sam2long.search.picking import Pick, Proposal, ScoredProposal, picks_of_first_step, picks_of_step
 from sam2long.search.scores import FrameScores
 from sam2long.search.selection import ChooseMemoryFunction, SelectFunction
 from sam2long.search.tree import MemoryNode, MemoryTree
@@ -48,10 +49,11 @@ class PassSettings:
 
 @dataclass(slots=True)
 class Step:
-    """One object's step to the next frame; the track changes only when it takes it.
+    """One object's step to the next frame; nothing is committed before the track takes it.
 
     Attributes:
         frame_idx: the frame.
+        tree: the object's.
         tips: the distinct pathways, best first.
         pathways: what each of them attends to.
         slots: the nodes that fill the slots next.
@@ -59,6 +61,7 @@ class Step:
     """
 
     frame_idx: int
+    tree: Tree
     tips: list[Node]
     pathways: list[PathwayMemory]
     slots: list[Node] = field(default_factory=list)
@@ -66,7 +69,7 @@ class Step:
 
 
 class ObjectTrack:
-    """Takes one object from frame to frame: `step`, `select`, `grow`, `take`; or `pass_given` where the user showed it.
+    """Takes one object from frame to frame: `step`, `select`, `remember`, `take`; on a conditioning frame it passes.
 
     Args:
         past: the object in SAM 2's state.
@@ -79,11 +82,11 @@ class ObjectTrack:
         self, past: ObjectPast, settings: PassSettings, bank: MemoryBank, before: tuple[FrameMemory, ...] = ()
     ) -> None:
         self.past = past
+        self.tree: Tree | None = None  # before the first tracked frame
         self.answers: dict[int, Tensor] = {}  # low-res logits of frames decided and not yet yielded
         self._settings = settings
         self._bank = bank
         self._before = before
-        self.tree: Tree | None = None
         self._agreement = Agreement(settings.config)
 
     @property
@@ -100,7 +103,7 @@ class ObjectTrack:
         for pathway in pathways:
             for memory in self._bank.spatial_memories(pathway):  # older frames only point
                 self.past.restore(memory)
-        return Step(frame_idx, tree.tips, pathways)
+        return Step(frame_idx, tree, tree.tips, pathways)
 
     def _plant(self, frame_idx: int) -> Tree:
         """A tree that grows from the committed past."""
@@ -112,10 +115,10 @@ class ObjectTrack:
 
     def select(self, step: Step, proposals: Sequence[Proposal]) -> None:
         """Choose what fills the slots; equal picks (same parent, same mask) share a node."""
-        tree = self._planted()
+        tree = step.tree
         self._agreement.merge(tree)
         proposed = dict(zip(step.tips, proposals, strict=True))
-        slots = [Slot(tip.score, proposed[tip]) for tip in tree.slots]
+        slots = [ScoredProposal(tip.score, proposed[tip]) for tip in tree.slots]
         if step.pathways[step.tips.index(tree.slots[0])].modulated:
             picks = picks_of_step(slots, self._settings.select, self._settings.config)
         else:  # rule 2
@@ -128,8 +131,8 @@ class ObjectTrack:
         lasting = set(tree.outlasting(step.slots, self._settings.max_pending_frames))
         step.picks = {node: pick for pick, node in nodes.items() if node in lasting}
 
-    def grow(self, step: Step, hypotheses: Sequence[Hypothesis]) -> None:
-        """Give the nodes what was encoded for `step.picks`."""
+    def remember(self, step: Step, hypotheses: Sequence[Hypothesis]) -> None:
+        """Give the nodes what was encoded for `step.picks`, and to remember what their pathways choose to."""
         for node, hypothesis in zip(step.picks, hypotheses, strict=True):
             assert node.parent is not None
             node.output = hypothesis
@@ -137,7 +140,7 @@ class ObjectTrack:
 
     def take(self, step: Step) -> None:
         """Move to the frame and commit what that decides."""
-        tree = self._planted()
+        tree = step.tree
         parents = {node: node.parent for node in step.slots if node.parent is not None}
         tree.grow(step.frame_idx, step.slots)
         self._commit_decided(tree)
@@ -147,10 +150,10 @@ class ObjectTrack:
                 self._commit_decided(tree)
         self._agreement.compare(tree, parents)
 
-    def pass_given(self, frame_idx: int) -> None:
-        """On a frame the user gave, the answer is known: the tree commits, and goes on from the corrected memory."""
+    def pass_conditioning_frame(self, frame_idx: int) -> None:
+        """Where the user gave the answer, it is known: the tree commits, and goes on from the corrected memory."""
         self.settle()
-        self.answers[frame_idx] = self.past.pass_given(frame_idx)
+        self.answers[frame_idx] = self.past.pass_conditioning_frame(frame_idx)
         if self.tree is not None:
             tip = self.tree.slots[0]
             tip.remembered = self.past.still_tracked(tip.remembered)
@@ -186,7 +189,7 @@ class ObjectTrack:
     def pending_hypotheses(self, frame_idx: int) -> list[tuple[tuple[int, ...], Hypothesis]]:
         """(slots that descend from it, hypothesis) for all hypotheses alive on a pending frame, best first."""
         slots: dict[Node, list[int]] = {}
-        for slot_idx, slot in enumerate(self._planted().slots):
+        for slot_idx, slot in enumerate(self.tree.slots if self.tree else ()):
             slots.setdefault(slot.ancestor(frame_idx), []).append(slot_idx)
         return [(tuple(idxs), node.output) for node, idxs in slots.items() if node.output is not None]
 
@@ -224,11 +227,6 @@ class ObjectTrack:
         self.tree = MemoryTree(tree["slots"], deque(tree["pending"]))
         if agreement is not None:
             self._agreement.take_up(agreement)
-
-    def _planted(self) -> Tree:
-        if self.tree is None:
-            raise RuntimeError(f"object {self.past.obj_id!r} has no tree before its first tracked frame")
-        return self.tree
 
 
 def waits_long(queue: Sequence[Item]) -> tuple[Item | None, Item | None]:

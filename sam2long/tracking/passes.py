@@ -1,10 +1,11 @@
-"""Passes over a video as generators: the frames of a `Propagation` in video resolution, whatever ends it."""
+"""Passes over a video as generators, whatever ends them: begun anew, by SAM 2's own code, or resumed from a file."""
 
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from typing import Any
 
+import torch
 from sam2.sam2_video_predictor import SAM2VideoPredictor
 from torch import Tensor
 from tqdm import tqdm
@@ -13,7 +14,7 @@ from sam2long.model.memory_bank import FrameMemory
 from sam2long.model.suitability import check_model_suits_tree
 from sam2long.state.inference_state import processing_order
 from sam2long.state.interactive import InteractivePredictor
-from sam2long.state.session import SESSION_KEY, OpenPass, TreePass
+from sam2long.state.session import SESSION_KEY, OpenPass, Session, TreePass
 from sam2long.tracking.propagation import Propagation
 
 # (frame_idx, obj_ids, logits [num_objects, 1, video_height, video_width]), as `propagate_in_video` yields it.
@@ -39,29 +40,26 @@ def start_propagation(
     return propagation
 
 
-def run_pass(
-    predictor: InteractivePredictor, inference_state: dict[str, Any], propagation: TreePass, open_pass: OpenPass
-) -> Iterator[Answer]:
+def run_pass(session: Session, propagation: TreePass, open_pass: OpenPass) -> Iterator[Answer]:
     """Track the remaining frames of a pass and yield what is decided, as `propagate_in_video` documents it."""
-    session = predictor.session(inference_state)
     session.enter(propagation, open_pass)
     try:
-        yield from at_video_res(predictor, inference_state, propagation)  # of a loaded pass: decided before the save
+        yield from propagation.ready()  # of a loaded pass: decided before the save
         for frame_idx in tqdm(open_pass.remaining, desc="propagate in video"):
             session.enter(propagation, open_pass)
             propagation.track(frame_idx)
             open_pass.remaining = open_pass.remaining[1:]
-            yield from at_video_res(predictor, inference_state, propagation)
+            yield from propagation.ready()
         propagation.settle()
-        yield from at_video_res(predictor, inference_state, propagation)
+        yield from propagation.ready()
     except Exception:
         # What was tracked before the failure is an answer too; it comes before the error does.
         propagation.settle()
-        yield from at_video_res(predictor, inference_state, propagation)
+        yield from propagation.ready()
         raise
     finally:
         propagation.settle()
-        session.leave(propagation, open_pass)
+        session.leave(open_pass, propagation)
 
 
 def run_pass_as_sam2(
@@ -89,9 +87,38 @@ def run_pass_as_sam2(
                 inference_state.pop(SESSION_KEY, None)
 
 
-def at_video_res(
-    predictor: InteractivePredictor, inference_state: dict[str, Any], propagation: TreePass
+def resume_pass(predictor: InteractivePredictor, inference_state: dict[str, Any]) -> Iterator[Answer]:
+    """Go on with the pass that came with `load_state`.
+
+    Raises:
+        RuntimeError: at once, if there is none.
+    """
+    session: Session | None = inference_state.get(SESSION_KEY)
+    open_pass = session.open_pass if session else None
+    if session is None or open_pass is None or not open_pass.loaded:
+        raise RuntimeError(
+            "there is no pass to resume: either none was open when this state was saved, or it is resumed already; "
+            "start one with propagate_in_video"
+        )
+    open_pass.loaded = False
+    return _resumed(predictor, inference_state, session, open_pass)
+
+
+@torch.inference_mode()
+def _resumed(
+    predictor: InteractivePredictor, inference_state: dict[str, Any], session: Session, open_pass: OpenPass
 ) -> Iterator[Answer]:
-    """The frames decided so far, in video resolution."""
-    for frame_idx, obj_ids, pred_masks in propagation.ready():
-        yield frame_idx, obj_ids, predictor.at_video_res(inference_state, pred_masks)
+    if session.propagation is not None:
+        yield from run_pass(session, session.propagation, open_pass)
+        return
+    try:
+        for frame_idx in tqdm(open_pass.remaining, desc="propagate in video"):
+            masks = [
+                predictor.track_as_sam2(inference_state, obj_idx, frame_idx, open_pass.reverse)
+                for obj_idx in range(open_pass.num_objects)
+            ]
+            session.open_pass = open_pass
+            open_pass.remaining = open_pass.remaining[1:]
+            yield frame_idx, open_pass.obj_ids, predictor.at_video_res(inference_state, torch.cat(masks, dim=0))
+    finally:
+        session.leave(open_pass)

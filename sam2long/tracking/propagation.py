@@ -8,18 +8,54 @@ from __future__ import annotations
 
 from collections import deque
 from collections.abc import Iterator, Sequence
-from typing import Any
+from typing import Any, Protocol
 
 import torch
 from torch import Tensor
 
-from sam2long.model.hypotheses import Hypothesis, HypothesisModel, Pending, wait_for_host_copies
-from sam2long.model.image_features import FeatureCache
-from sam2long.model.memory_bank import FrameMemory, MemoryBank
-from sam2long.state.object_past import ObjectPast
+from sam2long.model.host_copies import wait_for_host_copies
+from sam2long.model.hypotheses import Hypothesis, Pending, Proposals
+from sam2long.model.image_features import FrameEncoder, ImageFeatures, ImageModel
+from sam2long.model.memory_bank import FrameMemory, MemoryBank, PathwayMemory
+from sam2long.model.seam import BankOptions
+from sam2long.search.picking import Pick
+from sam2long.search.selection import ChooseMemoryFunction, SelectFunction
+from sam2long.state.object_past import ObjectPast, PastModel
 from sam2long.state.session import Session
 from sam2long.tracking.object_track import ObjectTrack, PassSettings, Step
-from sam2long.tracking.seam import TreeModel
+
+
+class BatchModel(Protocol):
+    """What proposes and remembers masks, for all pathways at once (`model.hypotheses.HypothesisModel`)."""
+
+    def propose(self, features: ImageFeatures, pathways: Sequence[PathwayMemory]) -> Proposals:
+        """The masks each pathway proposes for a frame."""
+
+    def remember(
+        self, frame_idx: int, features: ImageFeatures, proposals: Proposals, picks: Sequence[Pick]
+    ) -> Sequence[Hypothesis]:
+        """The memories of the masks that were selected."""
+
+
+class TreeModel(ImageModel, PastModel, BankOptions, Protocol):
+    """What the trees of a pass need of the predictor."""
+
+    encode_ahead: int
+    max_obj_ptrs_in_encoder: int
+
+    @property
+    def select(self) -> SelectFunction:
+        """Which candidates live on."""
+
+    @property
+    def choose_memory(self) -> ChooseMemoryFunction[FrameMemory]:
+        """Which frames a pathway remembers."""
+
+    def hypothesis_model(self, bank: MemoryBank, spatial_pos: Tensor, max_obj_ptrs: int) -> BatchModel:
+        """What proposes and remembers masks, for one pass."""
+
+    def at_video_res(self, inference_state: dict[str, Any], mask_logits: Tensor) -> Tensor:
+        """Logits of any resolution at the video's."""
 
 
 class Propagation:
@@ -47,105 +83,112 @@ class Propagation:
         obj_ids: Sequence[Any] | None = None,
         before: dict[Any, tuple[FrameMemory, ...]] | None = None,
     ) -> None:
+        self._model = model
+        self._state = inference_state
+        self._device: torch.device = inference_state["device"]
+        session.recent.keep_only(inference_state["obj_ids"])
+        max_obj_ptrs = min(inference_state["num_frames"], model.max_obj_ptrs_in_encoder)
         # A list of its own: SAM 2's `reset_state` empties the state's.
         self.obj_ids: list[Any] = list(inference_state["obj_ids"] if obj_ids is None else obj_ids)
-        self._device: torch.device = inference_state["device"]
-        max_obj_ptrs = min(inference_state["num_frames"], model.max_obj_ptrs_in_encoder)
-        settings = PassSettings(
-            session.config, model.select, model.choose_memory, session.max_pending_frames, max_obj_ptrs
-        )
-        spatial_pos = inference_state["constants"]["maskmem_pos_enc"][-1]
-        bank = MemoryBank(model, spatial_pos, max_obj_ptrs, session.config.modulation, self._device)
-        self._features = FeatureCache(model, inference_state, order, model.encode_ahead)
-        self._hypotheses = HypothesisModel(model, bank)
-        session.recent.keep_only(self.obj_ids)
         pasts = [
             ObjectPast(model, inference_state, session.recent, obj_id, max_obj_ptrs=max_obj_ptrs, reverse=reverse)
             for obj_id in self.obj_ids
         ]
-        self.tracks = [ObjectTrack(past, settings, bank, (before or {}).get(past.obj_id, ())) for past in pasts]
+        bank = MemoryBank(model, max_obj_ptrs, session.config.modulation)
+        settings = PassSettings(
+            session.config, model.select, model.choose_memory, session.max_pending_frames, max_obj_ptrs
+        )
+        self.tracks = {
+            past.obj_id: ObjectTrack(past, settings, bank, (before or {}).get(past.obj_id, ())) for past in pasts
+        }
+        self._images = FrameEncoder(model, inference_state, order, model.encode_ahead)
+        spatial_pos = inference_state["constants"]["maskmem_pos_enc"][-1]
+        self._batch = model.hypothesis_model(bank, spatial_pos, max_obj_ptrs)
         self._waiting: deque[int] = deque()  # frames tracked and not yet yielded, in processing order
 
     # -- one frame -------------------------------------------------------------------------------------------------
 
     def track(self, frame_idx: int) -> None:
         """Track one frame for all objects; afterwards `ready` yields what it decided."""
-        given = [track for track in self.tracks if track.past.is_given(frame_idx)]
-        steps = [(track, track.step(frame_idx)) for track in self.tracks if track not in given]
+        conditioned = [track for track in self.tracks.values() if track.past.is_conditioning(frame_idx)]
+        steps = [(track, track.step(frame_idx)) for track in self.tracks.values() if track not in conditioned]
         if steps:
             self._run(frame_idx, steps)
-        if given:  # what they commit below may still be on its way to the host
-            wait_for_host_copies(self._device)
-        # Nothing is changed before the frame's computation has succeeded: an unreadable frame loses no other.
+        # Nothing is committed before the frame's computation has succeeded: an unreadable frame loses no other.
         self._waiting.append(frame_idx)
-        for track in given:
-            track.pass_given(frame_idx)
+        if not steps or any(track.tree for track in conditioned):  # what is committed now may be on its way to the host
+            wait_for_host_copies(self._device)
+        for track in conditioned:
+            track.pass_conditioning_frame(frame_idx)
         for track, step in steps:
             track.take(step)
-        for track in self.tracks:
+        for track in self.tracks.values():
             track.offload_long_waits(self._waiting)
 
     def _run(self, frame_idx: int, steps: Sequence[tuple[ObjectTrack, Step]]) -> None:
         """From what the pathways attend to, to the hypotheses that grow from them."""
-        features = self._features.of(frame_idx)  # once for all
-        decoded = self._hypotheses.decode(features, [pathway for _, step in steps for pathway in step.pathways])
-        proposals = iter(decoded.proposals())  # the frame's one wait for the device
+        features = self._images.of(frame_idx)  # once for all
+        proposals = self._batch.propose(features, [pathway for _, step in steps for pathway in step.pathways])
+        self._images.encode_next(frame_idx)  # the device has work while the host waits and selects
+        scores = iter(proposals.scores())  # the frame's one wait for the device
         for track, step in steps:
-            track.select(step, [next(proposals) for _ in step.pathways])
+            track.select(step, [next(scores) for _ in step.pathways])
         picks = [pick for _, step in steps for pick in step.picks.values()]
-        hypotheses = iter(self._hypotheses.encode(frame_idx, features, decoded, picks))
+        hypotheses = iter(self._batch.remember(frame_idx, features, proposals, picks))
         for track, step in steps:
-            track.grow(step, [next(hypotheses) for _ in step.picks])
+            track.remember(step, [next(hypotheses) for _ in step.picks])
 
     def ready(self) -> Iterator[tuple[int, list[Any], Tensor]]:
-        """Frames decided for every object, in processing order: (frame_idx, obj_ids, low-res logits [N, 1, h, w])."""
-        while self._waiting and all(self._waiting[0] in track.answers for track in self.tracks):
+        """Frames decided for every object, in processing order, as `propagate_in_video` yields them.
+
+        Yields:
+            (frame_idx, obj_ids, logits), the logits float32 [num_objects, 1, video_height, video_width].
+        """
+        while self._waiting and all(self._waiting[0] in track.answers for track in self.tracks.values()):
             frame_idx = self._waiting.popleft()
-            answers = [track.answers.pop(frame_idx) for track in self.tracks]
-            masks = [answer.to(self._device, non_blocking=True) for answer in answers]
-            yield frame_idx, self.obj_ids, torch.cat(masks, dim=0)
+            answers = [track.answers.pop(frame_idx) for track in self.tracks.values()]
+            masks = torch.cat([answer.to(self._device, non_blocking=True) for answer in answers], dim=0)
+            yield frame_idx, self.obj_ids, self._model.at_video_res(self._state, masks)
 
     def settle(self) -> None:
         """Commit all pending frames to the pathway of slot 0. Tracking may go on afterwards."""
         wait_for_host_copies(self._device)
-        for track in self.tracks:
+        for track in self.tracks.values():
             track.settle()
 
     # -- what others may see ---------------------------------------------------------------------------------------
 
     def remembered(self) -> dict[Any, tuple[FrameMemory, ...]]:
         """Per object what its best pathway remembers: `before` of the pass that continues this one."""
-        return {track.past.obj_id: track.remembered for track in self.tracks}
+        return {obj_id: track.remembered for obj_id, track in self.tracks.items()}
 
     def pending(self, obj_id: Any) -> dict[int, Pending]:
         """The object's undecided frames."""
-        return next((track.pending() for track in self.tracks if track.past.obj_id == obj_id), {})
+        return self.tracks[obj_id].pending() if obj_id in self.tracks else {}
 
     def pending_hypotheses(self, obj_id: Any, frame_idx: int) -> list[tuple[tuple[int, ...], Hypothesis]]:
         """(slots that descend from it, hypothesis) for all hypotheses alive on a pending frame, best first."""
-        (track,) = (track for track in self.tracks if track.past.obj_id == obj_id)
-        return track.pending_hypotheses(frame_idx)
+        return self.tracks[obj_id].pending_hypotheses(frame_idx)
 
     def unfinished(self) -> dict[str, Any]:
         """All that distinguishes this pass from one just begun (for `saving`); nothing is copied or settled."""
-        begun = {track.past.obj_id: unfinished for track in self.tracks if (unfinished := track.unfinished())}
+        begun = {key: unfinished for key, track in self.tracks.items() if (unfinished := track.unfinished())}
         answers: dict[int, dict[Any, Tensor]] = {}
-        for track in self.tracks:
+        for obj_id, track in self.tracks.items():
             for frame_idx, answer in track.answers.items():
-                answers.setdefault(frame_idx, {})[track.past.obj_id] = answer
+                answers.setdefault(frame_idx, {})[obj_id] = answer
         return {
             "trees": {obj_id: unfinished["tree"] for obj_id, unfinished in begun.items()},
             "agreements": {obj_id: unfinished["agreement"] for obj_id, unfinished in begun.items()},
             "waiting": self._waiting,
             "answers": answers,
-            "removed": [track.past.obj_id for track in self.tracks if track.past.is_gone],
+            "removed": [obj_id for obj_id, track in self.tracks.items() if track.past.is_gone],
         }
 
     def take_up(self, unfinished: dict[str, Any]) -> None:
         """Go on where another pass was `unfinished`."""
         self._waiting.extend(unfinished["waiting"])
-        for track in self.tracks:
-            obj_id = track.past.obj_id
+        for obj_id, track in self.tracks.items():
             if obj_id in unfinished["trees"]:
                 track.take_up(unfinished["trees"][obj_id], unfinished["agreements"].get(obj_id))
             for frame_idx, answers in unfinished["answers"].items():

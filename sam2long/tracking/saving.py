@@ -18,7 +18,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from sam2long.frames import ModelFrames, StreamFrames, open_frames
+from sam2long.frames import HeldFrames, ModelFrames, open_frames
 from sam2long.state.archive import ArchiveReader, ArchiveWriter
 from sam2long.state.interactive import InteractivePredictor
 from sam2long.state.session import SESSION_KEY, Session
@@ -46,7 +46,7 @@ def save_state(predictor: InteractivePredictor, state: dict[str, Any], path: str
     that are pending are larger: at 1024 pixels 0.8 MB each. With `num_pathways=1` all frames are that large,
     as they are in SAM 2's state itself.
     """
-    if isinstance(state["images"], StreamFrames):
+    if isinstance(state["images"], HeldFrames):
         raise ValueError("the state of a stream cannot be saved: its frames are gone (use init_state on a file)")
     device: torch.device = state["device"]
     if device.type == "cuda":

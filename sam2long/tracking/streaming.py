@@ -8,11 +8,11 @@ import numpy as np
 from numpy.typing import NDArray
 from torch import Tensor
 
-from sam2long.frames import StreamFrames
+from sam2long.frames import HeldFrames
 from sam2long.state.interactive import InteractivePredictor
 from sam2long.state.session import TreePass
-from sam2long.state.trunk import NUM_RECENT, RecentFrames
-from sam2long.tracking.passes import Answer, at_video_res, start_propagation
+from sam2long.state.tracked_frames import NUM_RECENT, RecentFrames
+from sam2long.tracking.passes import Answer, start_propagation
 
 
 def init_stream(
@@ -22,7 +22,7 @@ def init_stream(
     config, _ = predictor.checked_settings(settings.get("memory_tree"), settings.get("max_pending_frames"))
     if config.num_pathways == 1:
         raise ValueError("num_pathways=1 is SAM 2 itself, which tracks no streams; use 2 or more")
-    frames = StreamFrames(predictor.image_size, predictor.device)
+    frames = HeldFrames(predictor.image_size, predictor.device)
     frames.append(first_frame)
     state: dict[str, Any] = predictor.new_state(frames, **settings)
     # The end of a stream is not known: it counts as a video that is at least as long as SAM 2's pointer window.
@@ -41,7 +41,7 @@ def track_frame(
     frame_idx = frames.append(frame)
     state["num_frames"] = max(state["num_frames"], frame_idx + 1)
     propagation.track(frame_idx)
-    return decided + list(at_video_res(predictor, state, propagation))
+    return decided + list(propagation.ready())
 
 
 def finish_stream(predictor: InteractivePredictor, state: dict[str, Any]) -> list[Answer]:
@@ -52,12 +52,12 @@ def finish_stream(predictor: InteractivePredictor, state: dict[str, Any]) -> lis
     if propagation is None:
         return []
     propagation.settle()
-    return list(at_video_res(predictor, state, propagation))
+    return list(propagation.ready())
 
 
-def _frames_of(state: dict[str, Any]) -> StreamFrames:
+def _frames_of(state: dict[str, Any]) -> HeldFrames:
     frames = state["images"]
-    if not isinstance(frames, StreamFrames):
+    if not isinstance(frames, HeldFrames):
         raise ValueError("this inference state is of a video; a stream's comes from init_stream")
     return frames
 
@@ -80,7 +80,7 @@ def _consolidate_prompts(predictor: InteractivePredictor, state: dict[str, Any])
     decided: list[Answer] = []
     if before is not None:
         before.settle()
-        decided = list(at_video_res(predictor, state, before))
+        decided = list(before.ready())
     predictor.propagate_in_video_preflight(state)
     remembered = before.remembered() if before else None
     return start_propagation(predictor, state, reverse=False, before=remembered), decided

@@ -15,8 +15,8 @@ from sam2long.config import MemoryTreeLike
 from sam2long.state.inference_state import processing_order
 from sam2long.state.interactive import InteractivePredictor
 from sam2long.state.session import OpenPass
-from sam2long.tracking import resuming, saving, streaming
-from sam2long.tracking.passes import run_pass, run_pass_as_sam2, start_propagation
+from sam2long.tracking import saving, streaming
+from sam2long.tracking.passes import resume_pass, run_pass, run_pass_as_sam2, start_propagation
 
 
 class TrackingPredictor(InteractivePredictor):
@@ -53,7 +53,8 @@ class TrackingPredictor(InteractivePredictor):
         order = processing_order(inference_state, start_frame_idx, max_frame_num_to_track, reverse)
         propagation = start_propagation(self, inference_state, reverse, order)
         obj_ids = propagation.obj_ids
-        yield from run_pass(self, inference_state, propagation, OpenPass(order, reverse, obj_ids, len(obj_ids)))
+        open_pass = OpenPass(order, reverse, obj_ids, len(obj_ids))
+        yield from run_pass(self.session(inference_state), propagation, open_pass)
 
     # -- streams -------------------------------------------------------------------------------------------------
 
@@ -81,8 +82,8 @@ class TrackingPredictor(InteractivePredictor):
     ) -> list[tuple[int, list[Any], Tensor]]:
         """Track the next frame of a stream.
 
-        Objects and prompts may be added between two calls, on any of the newest `streaming.NUM_HELD_FRAMES`. Scores
-        (`get_scores`) can be read until the next call, and of the newest `trunk.NUM_RECENT` frames after it.
+        Objects and prompts may be added between two calls, on any of the newest 16 (`held_frames.NUM_HELD_FRAMES`).
+        Scores (`get_scores`) can be read until the next call, and of the newest 32 frames after it.
 
         Args:
             inference_state: from `init_stream`, prompted.
@@ -160,4 +161,4 @@ class TrackingPredictor(InteractivePredictor):
         Raises:
             RuntimeError: if no pass was open, or it is resumed already; then call `propagate_in_video`.
         """
-        return resuming.resume_propagation(self, inference_state)
+        return resume_pass(self, inference_state)

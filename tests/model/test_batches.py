@@ -13,7 +13,7 @@ from support import build_golden, moving_disks
 from sam2long import MemoryTreeConfig
 from sam2long.bench.speed_run import select_distinct
 from sam2long.bench.synthetic_settings import remember_all
-from sam2long.model import hypotheses
+from sam2long.model import modules
 from sam2long.model.image_features import ImageFeatures
 
 TOKENS = 64  # of the golden model's frames
@@ -64,7 +64,7 @@ def test_no_memory_is_encoded_that_the_next_frame_does_not_read(max_pending_fram
 @pytest.mark.parametrize("at_once", [1, 4])
 def test_small_batches_give_the_same(monkeypatch: pytest.MonkeyPatch, at_once: int) -> None:
     _, expected = track_distinct()
-    monkeypatch.setattr(hypotheses, "_TOKENS_AT_ONCE_ON_CPU", at_once * TOKENS)
+    monkeypatch.setattr(modules, "_TOKENS_AT_ONCE_ON_CPU", at_once * TOKENS)
     rows, logits = track_distinct()
     steady = [1] * 6 if at_once == 1 else [4, 2]
     assert rows["memory_attention"][-len(steady) :] == rows["memory_encoder"][-len(steady) :] == steady
@@ -81,6 +81,6 @@ def test_small_batches_give_the_same(monkeypatch: pytest.MonkeyPatch, at_once: i
 def test_an_image_of_sam2s_own_size_goes_row_by_row_on_a_cpu(
     side: int, device: str, compiled: bool, rows: int | None
 ) -> None:
-    model = hypotheses.HypothesisModel(SimpleNamespace(reuses_buffers=compiled), None)  # type: ignore[arg-type]
+    model = modules.TrackingModules(SimpleNamespace(reuses_buffers=compiled), None)  # type: ignore[arg-type]
     frame = ImageFeatures([torch.zeros(side * side, 1, 8, device=device)], [], [(side, side)])
-    assert model._rows_at_once(frame) == rows or (rows is None and model._rows_at_once(frame) > 1000)
+    assert model.rows_at_once(frame) == rows or (rows is None and model.rows_at_once(frame) > 1000)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import functools
+from types import SimpleNamespace
 from typing import Any
 
 import numpy as np
@@ -12,8 +13,8 @@ from sam2.sam2_video_predictor import SAM2VideoPredictorVOS
 from support import build_golden, moving_disks, prompts
 
 from sam2long import MemoryTreeConfig, SAM2LongVideoPredictor, SAM2LongVideoPredictorVOS
-from sam2long.model import hypotheses
-from sam2long.predictor import BATCH_SIZES
+from sam2long.model import modules
+from sam2long.model.stepwise import BATCH_SIZES
 
 BRANCHING = MemoryTreeConfig(uncertainty_threshold=100.0)
 
@@ -49,7 +50,7 @@ def test_padded_batches_agree_with_eager(dynamo_only: Any, monkeypatch: pytest.M
     compiled.memory_encoder.register_forward_hook(
         lambda _module, _args, output: sizes.add(output["vision_features"].shape[0])
     )
-    monkeypatch.setattr(hypotheses, "_TOKENS_AT_ONCE_ON_CPU", 2 * 64)  # eager: two of these small images at once
+    monkeypatch.setattr(modules, "_TOKENS_AT_ONCE_ON_CPU", 2 * 64)  # eager: two of these small images at once
     for kind in ("mask", "two objects"):
         expected, got = track(build_golden(), clip, kind), track(compiled, clip, kind)
         assert expected.keys() == got.keys()
@@ -70,8 +71,9 @@ def test_from_sam2_of_a_compiled_predictor_is_compiled(dynamo_only: Any) -> None
 
 
 def test_batch_sizes() -> None:
-    pad = SAM2LongVideoPredictorVOS.padded_batch_size
-    assert [pad(None, n) for n in (1, 2, 3, 4, 9, 15, 64, 65)] == [1, 3, 3, 5, 16, 16, 64, 65]  # type: ignore[arg-type]
+    compiled: Any = SimpleNamespace(reuses_buffers=SAM2LongVideoPredictorVOS.reuses_buffers, captures=None)
+    padded = [SAM2LongVideoPredictorVOS.padded_batch_size(compiled, n) for n in (1, 2, 3, 4, 9, 15, 64, 65)]
+    assert padded == [1, 3, 3, 5, 16, 16, 64, 65]
     assert len(BATCH_SIZES) < 8, "torch.compile raises after 8 shapes of a function"
 
 

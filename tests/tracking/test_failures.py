@@ -10,32 +10,13 @@ import numpy as np
 import pytest
 import torch
 from PIL import Image
-from support import prompts
+from support import Damaged, prompts
 
 from sam2long import MemoryTreeConfig, SAM2LongVideoPredictor
-from sam2long.frames import FrameError, FrameSource
-from sam2long.state.trunk import NUM_RECENT
+from sam2long.frames import FrameError
 
 Clip = tuple[np.ndarray, np.ndarray]
 BRANCHING = MemoryTreeConfig(uncertainty_threshold=100.0)
-MAX_BYTES = 8192
-LENGTH = NUM_RECENT + 20
-
-
-class Damaged(FrameSource):
-    """A clip of which one frame cannot be read until it is mended."""
-
-    def __init__(self, frames: np.ndarray, broken: int) -> None:
-        self._frames, self.broken = frames, broken
-        self.height, self.width = frames.shape[1:3]
-
-    def __len__(self) -> int:
-        return len(self._frames)
-
-    def _read(self, frame_idx: int) -> np.ndarray:
-        if frame_idx == self.broken:
-            raise FrameError("clip", frame_idx, "damaged")
-        return self._frames[frame_idx].copy()
 
 
 def until_error(frames: Iterator[tuple[int, list[Any], torch.Tensor]], match: str) -> dict[int, torch.Tensor]:

@@ -14,12 +14,11 @@ from sam2long import MemoryTreeConfig, SAM2LongVideoPredictor
 from sam2long.bench.speed_run import select_distinct
 from sam2long.model.hypotheses import Hypothesis
 from sam2long.state.session import SESSION_KEY
-from sam2long.state.trunk import NUM_RECENT
+from sam2long.state.tracked_frames import NUM_RECENT
 from sam2long.tracking.object_track import _PENDING_ON_DEVICE
 
 Clip = tuple[np.ndarray, np.ndarray]
 BRANCHING = MemoryTreeConfig(uncertainty_threshold=100.0)
-MAX_BYTES = 8192
 LENGTH = NUM_RECENT + 20
 
 

@@ -134,7 +134,7 @@ def test_pending_hypotheses_are_loaded(predictor: SAM2LongVideoPredictor, disks:
     predictor.save_state(state, path)
     loaded = predictor.load_state(path, disks[0])
     trees, loaded_trees = (
-        {track.past.obj_id: track.tree for track in s["sam2long"].propagation.tracks} for s in (state, loaded)
+        {obj_id: track.tree for obj_id, track in s["sam2long"].propagation.tracks.items()} for s in (state, loaded)
     )
     num_hypotheses = 0
     for obj_id in (7, "hand"):
@@ -156,6 +156,41 @@ def test_pending_hypotheses_are_loaded(predictor: SAM2LongVideoPredictor, disks:
         assert len(loaded_memories) == len(memories)
     assert num_hypotheses > 2, "nothing was pending: the test shows nothing"
     generator.close()  # type: ignore[attr-defined]
+
+
+def test_objects_that_came_after_the_open_pass_stay_whole(
+    predictor: SAM2LongVideoPredictor, disks: Clip, path: Path
+) -> None:
+    """A loaded pass goes on with its own objects; the recent frames of the others are not forgotten."""
+    state = predictor.init_state(disks[0])
+    predictor.add_new_mask(state, 0, 7, disks[1][0, 0])
+    suspended = predictor.propagate_in_video(state)
+    take(suspended, 3)
+    predictor.add_new_mask(state, 0, "late", disks[1][1, 0])
+    take(predictor.propagate_in_video(state, max_frame_num_to_track=9))
+    take(suspended, 1)
+    predictor.save_state(state, path)
+    loaded = predictor.load_state(path, disks[0])
+    assert {obj_id: len(frames) for obj_id, frames in loaded["sam2long"].recent.by_object().items()} == {
+        obj_id: len(frames) for obj_id, frames in state["sam2long"].recent.by_object().items()
+    }
+    assert len(loaded["sam2long"].recent.by_object()["late"]) == 9
+
+
+def test_an_object_that_was_removed_stays_removed_through_two_saves(
+    predictor: SAM2LongVideoPredictor, disks: Clip, path: Path
+) -> None:
+    state = start(predictor, disks, PAPER)
+    take(predictor.propagate_in_video(state), 3)
+    generator = predictor.propagate_in_video(state)
+    take(generator, 3)
+    predictor.remove_object(state, 7)
+    predictor.add_new_mask(state, 0, 7, disks[1][1, 0])  # another object, whatever its id
+    for _ in range(2):
+        predictor.save_state(state, path)
+        state = predictor.load_state(path, disks[0])
+    with pytest.raises(RuntimeError, match="object 7 was removed while it was being tracked"):
+        take(predictor.resume_propagation(state))
 
 
 def test_a_file_of_version_1_is_still_read(predictor: SAM2LongVideoPredictor, disks: Clip, path: Path) -> None:

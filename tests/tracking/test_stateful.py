@@ -1,7 +1,7 @@
 """Random sequences of API calls, to three predictors at once: sam2's own, ours with one pathway, ours with a tree.
 
 With one pathway ours must be sam2's to the bit: results, types of errors, state. With a tree the same calls must
-hold to what SAM 2 promises (`TreePass`). CI runs a few sequences, `make test-all` two
+hold to what SAM 2 promises (`CheckedPass`). CI runs a few sequences, `make test-all` two
 hundred of seed 12 (`SAM2LONG_NUM_SEQUENCES`, `SAM2LONG_SEED`).
 """
 
@@ -156,7 +156,7 @@ def expected_order(start: int, count: int | None, reverse: bool) -> list[int]:
 
 
 @dataclass
-class TreePass:
+class CheckedPass:
     """A pass of `propagate_in_video` with a tree, checked frame by frame."""
 
     predictor: SAM2LongVideoPredictor
@@ -216,10 +216,9 @@ class TreePass:
             assert scores.margin >= 0
             assert (scores.margin == math.inf) == (scores.distinct_pathways == 1)
             assert 0 <= scores.predicted_iou <= 1
-            if not self.overtaken:
-                before = self.last_scores.get(obj_id, math.inf)
-                assert scores.cumulative_score <= before + math.log(1 + EPSILON) + 1e-12
-                self.last_scores[obj_id] = scores.cumulative_score
+            before = math.inf if self.overtaken else self.last_scores.get(obj_id, math.inf)
+            assert scores.cumulative_score <= before + math.log(1 + EPSILON) + 1e-12
+            self.last_scores[obj_id] = scores.cumulative_score
             (answer,) = self.predictor.get_hypotheses(self.state, obj_id, frame_idx)
             assert answer.cumulative_score == scores.cumulative_score
             assert answer.slots == tuple(range(self.num_pathways))
@@ -242,7 +241,7 @@ class TreePass:
                 )
 
 
-Passes = tuple[Generator[Any, None, None], Generator[Any, None, None], TreePass]
+Passes = tuple[Generator[Any, None, None], Generator[Any, None, None], CheckedPass]
 
 
 class ThreePredictors:
@@ -363,7 +362,7 @@ class ThreePredictors:
         return (
             self.sam2_predictor.propagate_in_video(self.theirs, **arguments),
             self.predictor.propagate_in_video(self.ours, **arguments),
-            TreePass(self.predictor, self.tree, self.num_pathways, order, tree),
+            CheckedPass(self.predictor, self.tree, self.num_pathways, order, tree),
         )
 
     def _earliest_prompt(self) -> int:

@@ -12,7 +12,7 @@ from support import moving_disks, prompts
 
 from sam2long import MemoryTreeConfig, SAM2LongVideoPredictor
 from sam2long.frames.held_frames import NUM_HELD_FRAMES
-from sam2long.state.trunk import NUM_RECENT
+from sam2long.state.tracked_frames import NUM_RECENT
 
 Clip = tuple[np.ndarray, np.ndarray]
 Yielded = list[tuple[int, list[Any], torch.Tensor]]

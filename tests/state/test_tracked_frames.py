@@ -16,10 +16,10 @@ from support import moving_disks, prompts
 
 from sam2long import MemoryTreeConfig, SAM2LongVideoPredictor
 from sam2long.search.scores import FrameScores
-from sam2long.state import trunk
+from sam2long.state import tracked_frames
 from sam2long.state.packing import PackedMask, quantise
 from sam2long.state.shelf import Shelf
-from sam2long.state.trunk import NUM_RECENT, TrackedFrame
+from sam2long.state.tracked_frames import NUM_RECENT, TrackedFrame
 
 Clip = tuple[np.ndarray, np.ndarray]
 BRANCHING = MemoryTreeConfig(uncertainty_threshold=100.0)
@@ -149,7 +149,7 @@ def test_all_old_frames_are_packed_and_keep_their_masks(
 
 
 def never_packed(p: SAM2LongVideoPredictor, clip: Clip, monkeypatch: pytest.MonkeyPatch) -> dict[str, Any]:
-    monkeypatch.setattr(trunk.RecentFrames, "add", lambda *_: None)
+    monkeypatch.setattr(tracked_frames.RecentFrames, "add", lambda *_: None)
     state = p.init_state(clip[0], memory_tree=BRANCHING, max_pending_frames=6)
     prompts(clip)["two objects"](p, state)
     for _ in p.propagate_in_video(state):

@@ -1,4 +1,4 @@
-"""Named suites of synthetic scenes, each a setting of the same difficulty knobs.
+"""Drawing scenes.
 
 A scene is a pure function of (suite, split, seed, num_frames, difficulty). The splits `train`, `val` and `test`
 draw from different random streams and wear different textures, so nothing held out can be trained on.

@@ -15,7 +15,7 @@ from support import build_golden, moving_disks
 from sam2long import MemoryTreeConfig, SAM2LongVideoPredictor
 from sam2long.model import holes
 from sam2long.state import interactive
-from sam2long.state.trunk import NUM_RECENT, RecentFrames
+from sam2long.state.tracked_frames import NUM_RECENT, RecentFrames
 
 Clip = tuple[np.ndarray, np.ndarray]
 State = dict[str, Any]

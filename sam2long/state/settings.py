@@ -68,7 +68,7 @@ class SessionPredictor(StepwisePredictor):
         offload_video_to_cpu: bool = False,
         offload_state_to_cpu: bool = False,
     ) -> dict[str, Any]:
-        """An inference state over frames as the model reads them (`ModelFrames`, `StreamFrames`)."""
+        """An inference state over frames as the model reads them (`ModelFrames`, `HeldFrames`)."""
         config, pending = self.checked_settings(memory_tree, max_pending_frames)
         inference_state = new_inference_state(frames, self.device, offload_video_to_cpu, offload_state_to_cpu)
         if memory_tree is not None or max_pending_frames is not None:

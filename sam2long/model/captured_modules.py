@@ -1,0 +1,148 @@
+"""A frame from recordings: image encoder; memory attention, decoder and scores; memory encoder and pointers.
+
+Each stage is a function of tensors alone, made of the eager modules' calls: a recording holds SAM 2's own kernels and
+nothing of the pass it was made in. What outlives the next run of its stage is copied out.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from itertools import islice
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from sam2long.model.captures import Captures
+from sam2long.model.image_features import ImageFeatures
+from sam2long.model.memory_tokens import MemoryItems, MemoryTokens
+from sam2long.model.modules import DecodedMasks, TrackingModules, in_order, own, padded
+from sam2long.model.seam import CapturableModel
+
+
+class CapturedImageEncoder:
+    """SAM 2's `forward_image` from a recording.
+
+    Args:
+        model: the predictor.
+        captures: its recordings.
+    """
+
+    def __init__(self, model: CapturableModel, captures: Captures) -> None:
+        self._model = model
+        self._captures = captures
+        # By image size: encodings of positions depend on nothing else, and are larger than the features.
+        self._pos: dict[torch.Size, list[Tensor]] = {}
+
+    def __call__(self, images: Tensor) -> dict[str, Any]:
+        """Features of images [N, 3, S, S]: `backbone_fpn` and `vision_pos_enc`, lists of [N, C, H, W]."""
+
+        def function(tensors: Sequence[Tensor]) -> Sequence[Tensor]:
+            output = self._model.forward_image(tensors[0])
+            if tensors[0].shape not in self._pos:
+                self._pos[tensors[0].shape] = list(output["vision_pos_enc"])
+            levels: Sequence[Tensor] = output["backbone_fpn"]
+            return levels
+
+        modules = _modules([self._model.image_encoder, self._model.sam_mask_decoder])
+        levels, static = self._captures.run("image encoder", None, modules, function, [images])
+        if static:  # the next frame may be encoded before this one's are read
+            levels = [level.clone() for level in levels]
+        return {"backbone_fpn": list(levels), "vision_pos_enc": self._pos[images.shape].copy()}
+
+
+class CapturedModules(TrackingModules):
+    """`TrackingModules` that replays what it did before, wherever it meets the same sizes again.
+
+    Args:
+        model: the predictor.
+        spatial_pos: spatial positional encoding of a memory, (HW, 1, C_mem).
+        max_obj_ptrs: `min(num_frames, max_obj_ptrs_in_encoder)`.
+        captures: the predictor's recordings.
+    """
+
+    def __init__(self, model: CapturableModel, spatial_pos: Tensor, max_obj_ptrs: int, captures: Captures) -> None:
+        super().__init__(model, MemoryTokens(model, spatial_pos, max_obj_ptrs))
+        self._parts = model
+        self._spatial_pos = spatial_pos
+        self._max_obj_ptrs = max_obj_ptrs
+        self._captures = captures
+
+    def propose(
+        self, features: ImageFeatures, batches: Sequence[MemoryItems], rows: Sequence[Sequence[int]]
+    ) -> DecodedMasks:
+        """See `TrackingModules.propose`; each batch goes through attention and decoder alone."""
+        outputs = []
+        for items, of in zip(batches, rows, strict=True):
+            tensors, static = self._propose_batch(features, items)
+            kept = [tensor[: len(of)] for tensor in tensors]
+            # The next batch may replay the same recording.
+            outputs.append([tensor.clone() for tensor in kept] if static and len(batches) > 1 else kept)
+        return DecodedMasks(*(in_order(column, rows) for column in zip(*outputs, strict=True)))
+
+    def _propose_batch(self, features: ImageFeatures, items: MemoryItems) -> tuple[Sequence[Tensor], bool]:
+        sizes, num_levels = features.feat_sizes, len(features.vision_feats)
+        num_spatial, num_pointers, batch_size = len(items.features), len(items.pointers), len(items.features[0])
+        eager = self._detached()
+
+        def function(tensors: Sequence[Tensor]) -> Sequence[Tensor]:
+            each = iter(tensors)
+            numbers, pos = islice(each, 2)
+            image = ImageFeatures(list(islice(each, num_levels)), [pos], sizes)
+            spatial = [list(islice(each, batch_size)) for _ in range(num_spatial)]
+            pointers = [list(islice(each, batch_size)) for _ in range(num_pointers)]
+            read = MemoryItems(spatial, pointers, items.num_conditioning, items.weighted, numbers)
+            decoded = eager.decode(image, eager.attend(image, read))
+            return decoded.mask_logits, decoded.tokens, decoded.object_score_logits, decoded.scores
+
+        inputs = [
+            items.numbers,
+            features.vision_pos[-1],
+            *features.vision_feats,
+            *(memory for row in items.features for memory in row),
+            *(pointer for row in items.pointers for pointer in row),
+        ]
+        key = (batch_size, num_spatial, num_pointers, items.num_conditioning, items.weighted, self._max_obj_ptrs)
+        parts = self._parts
+        modules = _modules(
+            [parts.memory_attention, parts.sam_prompt_encoder, parts.sam_mask_decoder, parts.obj_ptr_tpos_proj]
+        )
+        return self._captures.run("attention and decoder", key, modules, function, inputs)
+
+    def remember(
+        self, features: ImageFeatures, mask_logits: Tensor, object_score_logits: Tensor, tokens: Tensor
+    ) -> list[tuple[Tensor, Tensor]]:
+        """See `TrackingModules.remember`."""
+        size = self.memory_batch(features, len(tokens))
+        batches = [torch.split(padded(rows, size), size) for rows in (mask_logits, object_score_logits, tokens)]
+        remembered: list[tuple[Tensor, Tensor]] = []
+        for batch in zip(*batches, strict=True):
+            (memories, obj_ptrs), static = self._remember_batch(features, batch)
+            take = _copy if static else own
+            remembered += [(take(memories, row), take(obj_ptrs, row)) for row in range(len(memories))]
+        return remembered[: len(tokens)]
+
+    def _remember_batch(self, features: ImageFeatures, batch: Sequence[Tensor]) -> tuple[Sequence[Tensor], bool]:
+        sizes, eager = features.feat_sizes[-1:], self._detached()
+
+        def function(tensors: Sequence[Tensor]) -> Sequence[Tensor]:
+            feats, mask_logits, object_score_logits, tokens = tensors
+            memories = eager.encode_memory(ImageFeatures([feats], [], sizes), mask_logits, object_score_logits)
+            return memories, eager.object_pointers(tokens, object_score_logits)
+
+        modules = _modules([self._parts.memory_encoder, self._parts.obj_ptr_proj])
+        return self._captures.run("memory encoder", None, modules, function, [features.vision_feats[-1], *batch])
+
+    def _detached(self) -> TrackingModules:
+        """Eager modules that keep nothing from frame to frame, for a recording to hold."""
+        tokens = MemoryTokens(self._parts, self._spatial_pos, self._max_obj_ptrs, keeps_pos=False)
+        return TrackingModules(self._parts, tokens, keeps_prompt=False)
+
+
+def _copy(batch: Tensor, row: int) -> Tensor:
+    return batch[row : row + 1].clone()
+
+
+def _modules(parts: Sequence[object]) -> list[nn.Module]:
+    """Those that are modules: SAM 2 has plain functions in the place of some."""
+    return [part for part in parts if isinstance(part, nn.Module)]
