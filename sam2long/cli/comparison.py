@@ -10,11 +10,11 @@ from typing import Any
 import numpy as np
 from PIL import Image, ImageDraw, ImageFont
 
-from sam2long.bench.metrics import jaccard
 from sam2long.charts import BACKGROUND, Chart, Curve, Strip
 from sam2long.cli.outputs import ResultFolder, replacing
 from sam2long.cli.overlay_video import mp4_writer
 from sam2long.cli.prompts import Prompt
+from sam2long.evaluation.measures import jaccard
 from sam2long.frames import FrameSource
 from sam2long.scores import FrameScores
 from sam2long.visualize import BoolArray, Color, UInt8Array, draw_prompt, overlay, side_by_side

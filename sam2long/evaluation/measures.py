@@ -1,13 +1,18 @@
-"""J and F as the DAVIS challenge defines them: region overlap and contour accuracy of one mask."""
+"""J and F as the DAVIS challenge defines them: region overlap and contour accuracy of one mask.
+
+The one implementation of both in the project; its numbers are those of `db_eval_iou` and `db_eval_boundary` of
+davis2017-evaluation.
+"""
 
 from __future__ import annotations
 
 import math
 
 import numpy as np
-from numpy.typing import NDArray
 
-Mask = NDArray[np.bool_]
+from sam2long.evaluation.contours import Kernel, Mask, disk, match, outlines
+
+_TOLERANCE = 0.008  # of the image's diagonal
 
 
 def jaccard(found: Mask, truth: Mask) -> float:
@@ -17,34 +22,7 @@ def jaccard(found: Mask, truth: Mask) -> float:
     return 1.0 if union == 0 else int(np.count_nonzero(found & truth)) / union
 
 
-def contour(mask: Mask) -> Mask:
-    """The pixels of an (H, W) mask, or just outside it, whose right, lower or lower right neighbour differs."""
-    east, south, corner = mask.copy(), mask.copy(), mask.copy()
-    east[:, :-1], south[:-1] = mask[:, 1:], mask[1:]
-    corner[:-1, :-1] = mask[1:, 1:]
-    border: Mask = (mask ^ east) | (mask ^ south) | (mask ^ corner)
-    border[-1] = mask[-1] ^ east[-1]  # beyond the image nothing differs
-    border[:, -1] = mask[:, -1] ^ south[:, -1]
-    border[-1, -1] = False
-    return border
-
-
-def _thicken(mask: Mask, radius: int) -> Mask:
-    """Dilation by the disk of pixels at most `radius` away, one row of the disk at a time."""
-    height, width = mask.shape
-    room = np.zeros((height + 2 * radius, width + 2 * radius + 1), np.int32)
-    room[radius : radius + height, radius + 1 : radius + 1 + width] = mask
-    counts = room.cumsum(axis=1)
-    thick = np.zeros_like(mask)
-    for dy in range(-radius, radius + 1):
-        half = math.isqrt(radius * radius - dy * dy)
-        rows = counts[radius + dy : radius + dy + height]
-        right, left = radius + half + 1, radius - half
-        thick |= rows[:, right : right + width] > rows[:, left : left + width]
-    return thick
-
-
-def boundary_f(found: Mask, truth: Mask, tolerance: float = 0.008) -> float:
+def boundary_f(found: Mask, truth: Mask, tolerance: float = _TOLERANCE) -> float:
     """F: harmonic mean of contour precision and recall; contours match within a small distance.
 
     Args:
@@ -52,17 +30,42 @@ def boundary_f(found: Mask, truth: Mask, tolerance: float = 0.008) -> float:
         tolerance: distance as a share of the image diagonal (rounded up to pixels), or in pixels from 1 on.
 
     Returns:
-        F in [0, 1]; 1 where neither mask has a contour, 0 where only one has.
+        F in [0, 1]; 1 where neither mask has a contour, 0 where only one has. A mask that fills the image has none.
     """
     _check(found, truth)
-    radius = math.ceil(tolerance if tolerance >= 1 else tolerance * math.hypot(*truth.shape))
-    border_found, border_truth = contour(found), contour(truth)
-    num_found, num_truth = np.count_nonzero(border_found), np.count_nonzero(border_truth)
-    if num_found == 0 or num_truth == 0:
-        return float(num_found == num_truth)
-    precision = np.count_nonzero(border_found & _thicken(border_truth, radius)) / num_found
-    recall = np.count_nonzero(border_truth & _thicken(border_found, radius)) / num_truth
-    return 0.0 if precision + recall == 0 else float(2 * precision * recall / (precision + recall))
+    kernels = [_reach(truth.shape, tolerance)]
+    found, truth = window(found, truth)
+    return match(outlines(found, kernels)[0], outlines(truth, kernels)[0])
+
+
+def j_and_f(found: Mask, truth: Mask) -> tuple[float, float]:
+    """Both of a pair of (H, W) masks, at DAVIS' tolerance; sooner than one after the other."""
+    _check(found, truth)
+    kernels = [davis_disk(truth.shape)]
+    found, truth = window(found, truth)
+    return jaccard(found, truth), match(outlines(found, kernels)[0], outlines(truth, kernels)[0])
+
+
+def davis_disk(shape: tuple[int, ...]) -> Kernel:
+    """What DAVIS lets contours of an (H, W) image differ by: 0.008 of the diagonal, rounded up; 8 pixels at 480p."""
+    return _reach(shape, _TOLERANCE)
+
+
+def window(found: Mask, truth: Mask) -> tuple[Mask, Mask]:
+    """Views of two (H, W) masks on all that is in them and one pixel around it, which is all that J and F depend on.
+
+    Beyond that pixel there is no contour; where it is missing, at the border of the image, the view ends as the image.
+    """
+    either = found | truth
+    rows, columns = np.flatnonzero(either.any(1)), np.flatnonzero(either.any(0))
+    if not len(rows):
+        return found[:1, :1], truth[:1, :1]
+    view = np.s_[max(rows[0] - 1, 0) : rows[-1] + 2, max(columns[0] - 1, 0) : columns[-1] + 2]
+    return found[view], truth[view]
+
+
+def _reach(shape: tuple[int, ...], tolerance: float) -> Kernel:
+    return disk(math.ceil(tolerance if tolerance >= 1 else tolerance * math.hypot(*shape)))
 
 
 def _check(found: Mask, truth: Mask) -> None:

@@ -5,7 +5,8 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from sam2long.bench.metrics import boundary_f, contour, jaccard
+from sam2long.evaluation.contours import contour
+from sam2long.evaluation.measures import boundary_f, jaccard
 
 
 def square(top: int, left: int, side: int, size: int = 12) -> np.ndarray:
