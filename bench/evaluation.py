@@ -40,7 +40,7 @@ def main() -> None:
         start = time.perf_counter()
         result = evaluate("davis2017", gt, pred, workers=args.workers)
         ours = time.perf_counter() - start
-        print(f"{args.videos} videos of {args.frames} frames, {args.workers} processes: {ours:.1f} s")
+        print(f"{args.videos} videos of {args.frames} frames, {args.workers} workers: {ours:.1f} s")
         print(f"J&F {result['global']['J&F-Mean']:.4f}")
         if args.reference:
             compare(gt, pred, names[: args.reference], result["per_object"], ours / args.videos, args.workers)
@@ -57,7 +57,7 @@ def compare(
             assert abs(f - scores[f"{name}_{k}"]["F-Mean"]) < 1e-9
     theirs = (time.perf_counter() - start) / len(names)
     print(
-        f"a video: {ours:.2f} s with {workers} processes, reference {theirs:.2f} s with one: {theirs / ours:.1f} times"
+        f"a video: {ours:.2f} s with {workers} workers, the reference {theirs:.2f} s alone: {theirs / ours:.1f} times"
     )
 
 

@@ -1,7 +1,6 @@
 """Score predictions by the rules of a benchmark's official tool, and compare several of them.
 
-GT and PRED are folders in the layout that the official tool takes; docs/evaluation.md describes them and the tools' odd
-rules, which are followed.
+The tools' odd rules are followed; docs/evaluation.md lists them. GT and PRED are laid out as the tools want them.
 """
 
 from __future__ import annotations
@@ -20,14 +19,31 @@ from sam2long.cli.outputs import replacing
 if TYPE_CHECKING:
     from sam2long.evaluation import Result
 
-BENCHMARKS = ("davis2017", "vos", "sav", "lvos", "mosev2", "vost", "ytvos", "lasot", "got10k")
+LAYOUTS = {
+    "davis2017": "GT/ImageSets/2017/val.txt, GT/Annotations/480p/VIDEO/*.png; PRED/VIDEO/*.png",
+    "vos": "GT/VIDEO/*.png; PRED/VIDEO/*.png",
+    "sav": "GT/VIDEO/OBJECT/*.png; PRED/VIDEO/OBJECT/*.png",
+    "lvos": "GT/valid_meta.json, GT/unseen_videos.txt, GT/Annotations/VIDEO/*.png; PRED/VIDEO/*.png",
+    "mosev2": "GT/meta.json, GT/Annotations/VIDEO/*.png; PRED/VIDEO/*.png",
+    "vost": "GT/ImageSets/val.txt, GT/Annotations/VIDEO/*.png; PRED/VIDEO/*.png",
+    "ytvos": "GT/meta.json, GT/Annotations/VIDEO/*.png; PRED/VIDEO/*.png (not the server's numbers)",
+    "lasot": "GT/CLASS/VIDEO/groundtruth.txt; PRED/VIDEO.txt",
+    "got10k": "GT/val/list.txt, GT/val/VIDEO/groundtruth.txt; PRED/GOT-10k/TRACKER/VIDEO/VIDEO_001.txt",
+}
+BENCHMARKS = tuple(LAYOUTS)
 _OPTIONS = ("task", "split", "all_frames", "strict", "rules", "exclude_invalid", "tracker", "sane")
+_EXAMPLES = """examples:
+  sam2long eval davis2017 DAVIS outputs/davis --json davis.json
+  sam2long eval vos MOSE/train/Annotations outputs/mose --strict --csv objects.csv --csv-frames frames.csv
+  sam2long eval davis2017 DAVIS sam2=outputs/sam2 --compare tree=outputs/tree --figure comparison.png"""
 _SHOWN = 8  # of what was left out
 _FIGURES = (".png", ".pdf", ".svg")
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.formatter_class = argparse.RawDescriptionHelpFormatter
+    layouts = "\n".join(f"  {name:<10} {layout}" for name, layout in LAYOUTS.items())
+    parser.epilog = f"layouts:\n{layouts}\n\n{_EXAMPLES}"
     parser.add_argument("benchmark", metavar="BENCHMARK", choices=BENCHMARKS, help=", ".join(BENCHMARKS))
     parser.add_argument("gt", metavar="GT", type=Path, help="folder of the annotations")
     parser.add_argument("pred", metavar="PRED", help="folder of the predictions; NAME=FOLDER names it in reports")
@@ -87,11 +103,10 @@ def _run(args: argparse.Namespace) -> int:
         for name, folder in folders.items()
     }
     comparison = compare(results, seed=args.seed) if len(results) > 1 else None
-    for path, text in _texts(args, results, comparison):
-        with replacing(path) as part:
-            part.write_text(text, encoding="utf-8")
-    if args.figure is not None and comparison is not None:
-        _write_figure(args.figure, comparison, results)
+    try:
+        _write(args, results, comparison)
+    except OSError as error:
+        raise UserError(f"the results cannot be written: {error}", exit_status=1) from error
     if not args.quiet:
         _print_summary(args, results, comparison)
     return 0
@@ -115,15 +130,21 @@ def _named_folders(texts: list[str]) -> dict[str, Path]:
 
 def _check_outputs(args: argparse.Namespace) -> None:
     """Sees that all files can be written, before work starts."""
+    if args.seed < 0:
+        raise UserError(f"--seed {args.seed} is negative")
     paths = [path for path in (args.json, args.csv, args.csv_frames, args.markdown, args.figure) if path is not None]
     if len({path.absolute() for path in paths}) < len(paths):
         raise UserError("two outputs have one name: give each its own file")
     for path in paths:
         if path.is_dir():
             raise UserError(f"{path} is a folder: name a file in it")
-        path.parent.mkdir(parents=True, exist_ok=True)
-        if not os.access(path.parent, os.W_OK):
-            raise UserError(f"{path.parent} cannot be written to: name {path.name} in another folder")
+        try:
+            path.parent.mkdir(parents=True, exist_ok=True)
+            writable = os.access(path.parent, os.W_OK)
+        except OSError:
+            writable = False
+        if not writable:
+            raise UserError(f"{path.parent} is no folder that can be written to: name a file in another")
     if args.figure is not None:
         _check_figure(args)
 
@@ -137,6 +158,14 @@ def _check_figure(args: argparse.Namespace) -> None:
         import matplotlib  # noqa: F401
     except ImportError as error:
         raise UserError("--figure needs matplotlib: pip install 'sam2long[viz]'") from error
+
+
+def _write(args: argparse.Namespace, results: Mapping[str, Result], comparison: Mapping[str, Any] | None) -> None:
+    for path, text in _texts(args, results, comparison):
+        with replacing(path) as part:
+            part.write_text(text, encoding="utf-8", errors="surrogateescape")  # names of files may be no text
+    if args.figure is not None and comparison is not None:
+        _write_figure(args.figure, comparison, results)
 
 
 def _texts(
@@ -179,6 +208,8 @@ def _print_summary(
         print(scores if comparison is None else f"{name}: {scores}")
     if comparison is not None:
         print(comparison_table(comparison))
+        for video in comparison["left_out"]:
+            print(f"left out of the comparison: {video}")
     for item in result["left_out"][:_SHOWN]:
         print(f"left out: {item['what']} ({item['why']})")
     if len(result["left_out"]) > _SHOWN:

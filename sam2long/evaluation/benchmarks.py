@@ -12,6 +12,7 @@ from sam2long.evaluation.davis import evaluate_davis2017
 from sam2long.evaluation.got10k import evaluate_got10k
 from sam2long.evaluation.lasot import evaluate_lasot
 from sam2long.evaluation.lvos import evaluate_lvos
+from sam2long.evaluation.masks import existing_folder
 from sam2long.evaluation.mosev2 import evaluate_mosev2
 from sam2long.evaluation.processes import map_videos
 from sam2long.evaluation.results import Evaluation, Result, as_result
@@ -46,16 +47,14 @@ def evaluate(
     Args:
         benchmark: one of `BENCHMARKS`.
         gt, pred: the folders, in the official tool's layout: see the benchmark's function.
-        workers: processes; None takes one for each core. With more than one, a script must be importable: call this
-            under `if __name__ == "__main__":`.
-        progress: show a bar on stderr, where that is a terminal.
+        workers: processes; None takes one for each core. With more than one, call this under `__name__ == "__main__"`.
+        progress: show a bar on stderr.
         options: those of the benchmark's function: `task`, `split`, `all_frames`, `strict`, `rules` ...
 
     Returns:
         A dictionary: `global` and `per_object` under the official tool's keys and in its units, `per_video` (mean over
         the video's objects), `per_frame` (with the frames' names under "frame"), `left_out` (what does not count, and
-        why), `headline` (which number papers give), `objects` (video, id and row name of each), `tool`, `options`, and
-        in `more` what only some tools give, as curves over thresholds.
+        why), and what `results.Result` lists besides.
 
     Raises:
         FileNotFoundError, NotADirectoryError: something is missing; the message says what to do.
@@ -68,6 +67,8 @@ def evaluate(
     if unknown := [name for name in options if name not in known]:
         raise ValueError(f"{benchmark} has no option {unknown[0]}: it has {', '.join(known) or 'none'}")
     settings = known | options
+    for folder, what in ((gt, "the annotations"), (pred, "the predictions")):
+        existing_folder(Path(folder), what)
     run = map_videos(workers, progress=progress)
     found = BENCHMARKS[benchmark](Path(gt), Path(pred), run=run, **settings)
     return as_result(benchmark, str(gt), str(pred), settings, found)

@@ -21,23 +21,31 @@ def interval(values: Array, seed: int = 0) -> tuple[float, float, float]:
     return float(values.mean()), float(low), float(high)
 
 
-def weighted_interval(sums: Array, weights: Array, seed: int = 0) -> tuple[float, float, float]:
-    """The same of a mean over the objects of videos, where whole videos are drawn.
+def drawn_means(sums: Array, weights: Array, seed: int = 0) -> Array:
+    """The mean over the objects of videos, and that of each of many draws of as many videos.
+
+    Equal seeds draw equal videos, so draws of two predictions are paired: their differences have `bounds` of their own.
 
     Args:
         sums, weights: (videos, groups): the values of a video's objects, weighted and added, and their weights. The
-            mean is that of the groups' means, as LVOS wants it of seen and unseen; draws that miss a group do not
-            count.
-        seed: of the draws; the same seed draws the same videos.
+            mean is that of the groups' means, as LVOS wants it of seen and unseen; draws that miss a group are NaN.
+
+    Returns:
+        (1 + draws,), the mean itself first; there are no draws of fewer than five videos.
     """
-    value = float((sums.sum(0) / weights.sum(0)).mean())
-    if len(sums) < _FEWEST:
-        return value, float("nan"), float("nan")
-    times = np.stack([np.bincount(picks, minlength=len(sums)) for picks in _picks(len(sums), seed)])
-    drawn = times @ weights
+    number = len(sums)
+    times = [np.bincount(picks, minlength=number) for picks in _picks(number, seed)] if number >= _FEWEST else []
+    counts = np.stack([np.ones(number), *times])
+    drawn = counts @ weights
     drawn[drawn == 0] = np.nan
-    low, high = np.nanpercentile(((times @ sums) / drawn).mean(1), [2.5, 97.5])
-    return value, float(low), float(high)
+    means: Array = ((counts @ sums) / drawn).mean(1)
+    return means
+
+
+def bounds(drawn: Array) -> tuple[float, float, float]:
+    """Mean and 95 % bootstrap interval of what `drawn_means` returned: (mean, low, high)."""
+    low, high = np.nanpercentile(drawn[1:], [2.5, 97.5]) if len(drawn) > 1 else (float("nan"),) * 2
+    return float(drawn[0]), float(low), float(high)
 
 
 def _picks(number: int, seed: int) -> NDArray[np.int64]:

@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from sam2long.evaluation.bootstrap import weighted_interval
+from sam2long.evaluation.bootstrap import bounds, drawn_means
 from sam2long.evaluation.results import ObjectScores, Result, headline_value, rows
 
 Array = NDArray[np.float64]
@@ -32,6 +32,30 @@ def compare(results: Mapping[str, Result], *, seed: int = 0) -> dict[str, Any]:
     Raises:
         ValueError: fewer than two results, or results that cannot be compared.
     """
+    names = _comparable(results)
+    headline = results[names[0]]["headline"]
+    tables = {name: _by_video(result) for name, result in results.items()}
+    every = dict.fromkeys(video for table in tables.values() for video in table)
+    shared = [video for video in every if all(video in table for table in tables.values())]
+    if not shared:
+        raise ValueError(f"{' and '.join(names)} have no video in common")
+    sums = {name: _sums(table, shared, headline) for name, table in tables.items()}
+    per_video = {video: {name: _ratio(*of, k) for name, of in sums.items()} for k, video in enumerate(shared)}
+    drawn = {name: drawn_means(*of, seed) for name, of in sums.items()}
+    return {
+        "headline": headline["key"],
+        "base": names[0],
+        "seed": seed,
+        "scores": {name: _named(of) for name, of in drawn.items()},
+        "differences": {
+            name: _named(drawn[name] - drawn[names[0]]) | _counts(per_video, names[0], name) for name in names[1:]
+        },
+        "per_video": per_video,
+        "left_out": [video for video in every if video not in per_video],
+    }
+
+
+def _comparable(results: Mapping[str, Result]) -> list[str]:
     names = list(results)
     if len(names) < 2:
         raise ValueError("a comparison takes two results or more")
@@ -39,26 +63,7 @@ def compare(results: Mapping[str, Result], *, seed: int = 0) -> dict[str, Any]:
     for name in names[1:]:
         if any(results[name][key] != base[key] for key in ("benchmark", "options")):
             raise ValueError(f"{name} was scored by other rules than {names[0]}: evaluate both alike")
-    tables = {name: _by_video(result) for name, result in results.items()}
-    shared = [video for video in tables[names[0]] if all(video in table for table in tables.values())]
-    if not shared:
-        raise ValueError(f"{' and '.join(names)} have no video in common")
-    groups = sorted({row.group or "" for video in shared for row in tables[names[0]][video]})
-    sums = {name: _sums(table, shared, groups, base["headline"]) for name, table in tables.items()}
-    per_video = {video: {name: _ratio(*of, k) for name, of in sums.items()} for k, video in enumerate(shared)}
-    every = dict.fromkeys(video for table in tables.values() for video in table)
-    return {
-        "headline": base["headline"]["key"],
-        "base": names[0],
-        "seed": seed,
-        "scores": {name: _named(weighted_interval(*of, seed)) for name, of in sums.items()},
-        "differences": {
-            name: _difference(sums[names[0]], sums[name], seed) | _counts(per_video, names[0], name)
-            for name in names[1:]
-        },
-        "per_video": per_video,
-        "left_out": [video for video in every if video not in per_video],
-    }
+    return names
 
 
 def _by_video(result: Result) -> dict[str, list[ObjectScores]]:
@@ -69,9 +74,10 @@ def _by_video(result: Result) -> dict[str, list[ObjectScores]]:
 
 
 def _sums(
-    table: Mapping[str, list[ObjectScores]], videos: list[str], groups: list[str], headline: Mapping[str, Any]
+    table: Mapping[str, list[ObjectScores]], videos: list[str], headline: Mapping[str, Any]
 ) -> tuple[Array, Array]:
     """Weighted sums of the objects' values and their weights, each (videos, groups)."""
+    groups = sorted({row.group or "" for video in videos for row in table[video]})
     sums = np.zeros((len(videos), len(groups)))
     weights = np.zeros_like(sums)
     for k, video in enumerate(videos):
@@ -86,12 +92,8 @@ def _ratio(sums: Array, weights: Array, video: int) -> float:
     return float(sums[video].sum() / weights[video].sum())
 
 
-def _difference(base: tuple[Array, Array], other: tuple[Array, Array], seed: int) -> dict[str, float]:
-    return _named(weighted_interval(other[0] - base[0], base[1], seed))
-
-
-def _named(found: tuple[float, float, float]) -> dict[str, float]:
-    return dict(zip(("mean", "low", "high"), found, strict=True))
+def _named(drawn: Array) -> dict[str, float]:
+    return dict(zip(("mean", "low", "high"), bounds(drawn), strict=True))
 
 
 def _counts(per_video: Mapping[str, Mapping[str, float]], base: str, other: str) -> dict[str, int]:

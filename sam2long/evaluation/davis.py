@@ -30,6 +30,7 @@ from sam2long.evaluation.statistics import Array, decay, mean, recall
 VOID = 255
 MAX_PROPOSALS = 20
 _HEADLINE = Headline("J&F-Mean", ("J-Mean", "F-Mean"), 100)
+_ENDS = [LeftOut("the first and the last frame of every video", "the semi-supervised task skips them")]
 
 
 @dataclass(frozen=True)
@@ -54,7 +55,7 @@ def evaluate_davis2017(
     Semi-supervised: the first and the last frame do not count. Objects are 1 to the highest id of the first annotation:
     those that appear later under a higher id are left out, and ids in between that are never annotated are objects too
     (1.0 if they are never predicted). Void (255) is background. A predicted id above that maximum, 255 included, ends
-    the official program; in the first and the last frame it is harmless.
+    the official program, but not in the first or the last frame.
 
     Unsupervised: all frames count; up to 20 proposals are assigned to the objects by their mean (J + F) / 2. Void is
     taken out of both masks. Rows stand in the order of the proposals: `<video>_1` belongs to the assigned proposal with
@@ -69,12 +70,11 @@ def evaluate_davis2017(
         task: "semi" or "unsup".
 
     Raises:
-        FileNotFoundError, NotADirectoryError: something is missing.
-        ValueError: sizes differ, a file is unreadable, or ids are out of range.
+        FileNotFoundError, NotADirectoryError, ValueError: something is missing, unreadable, or of another size or id.
     """
-    if task not in ("semi", "unsup"):
-        raise ValueError(f"task {task!r} unknown: semi or unsup")
     semi = task == "semi"
+    if not semi and task != "unsup":
+        raise ValueError(f"task {task!r} unknown: semi or unsup")
     annotations = gt / ("Annotations" if semi else "Annotations_unsupervised") / "480p"
     videos = listed_videos(gt / "ImageSets" / "2017" / f"{split}.txt", annotations, pred, drop_ends=semi)
     score = partial(_score_semi if semi else _score_unsup, sane=sane)
@@ -82,12 +82,11 @@ def evaluate_davis2017(
     objects = [row for rows, _ in scored for row in rows]
     if not objects:
         raise ValueError(f"no video of {gt} has an object in its first annotation: nothing can be scored")
-    overall = {key: mean_score(objects, key) for key in statistic_keys(("J", "F"))}
-    overall = {"J&F-Mean": (overall["J-Mean"] + overall["F-Mean"]) / 2, **overall}
-    left_out = [LeftOut("the first and the last frame of every video", "the semi-supervised task skips them")]
-    left_out = [*(left_out if semi else []), *(item for _, items in scored for item in items)]
-    name = "semi-supervised" if semi else "unsupervised"
-    return Evaluation(f"davis2017-evaluation, {name}", _HEADLINE, overall, objects, left_out)
+    means = {key: mean_score(objects, key) for key in statistic_keys(("J", "F"))}
+    means = {"J&F-Mean": (means["J-Mean"] + means["F-Mean"]) / 2, **means}
+    left_out = [*(_ENDS if semi else []), *(item for _, items in scored for item in items)]
+    tool = f"davis2017-evaluation, {'semi-supervised' if semi else 'unsupervised'}"
+    return Evaluation(tool, _HEADLINE, means, objects, left_out)
 
 
 def listed_videos(names: Path, annotations: Path, pred: Path, *, drop_ends: bool) -> list[Video]:
@@ -99,9 +98,8 @@ def listed_videos(names: Path, annotations: Path, pred: Path, *, drop_ends: bool
         drop_ends: leave the first and the last frame of every video out of what must be predicted.
     """
     videos = []
-    listed = read_list(names, "it lists the videos to score, one a line")
+    listed = read_list(names, "GT holds this list of the videos to score, one a line")
     existing_folder(annotations, "the annotations, one folder a video")
-    existing_folder(pred, "the predictions, one folder a video")
     for name in dict.fromkeys(listed):
         truth = existing_folder(annotations / name, f"the annotation of video {name}, which {names} lists")
         frames = tuple(png_names(truth))

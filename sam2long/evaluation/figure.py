@@ -64,7 +64,8 @@ def _draw_videos(axis: Axes, found: Mapping[str, Any], colors: Mapping[str, str]
     high = min(103, np.ceil(max(numbers) / 10) * 10 + 3)
     axis.plot([low, high], [low, high], color="black", lw=0.8, zorder=0)
     axis.set(xlim=(low, high), ylim=(low, high), aspect="equal")
-    axis.set(xlabel=f"{found['headline']} of {_plain(base)} ({found['scores'][base]['mean']:.1f})", ylabel="of the others")
+    mean = found["scores"][base]["mean"]
+    axis.set(xlabel=f"{found['headline']} of {_plain(base)} ({mean:.1f})", ylabel="of the others")
     axis.grid(alpha=0.25)
     above = {"loc": "lower left", "bbox_to_anchor": (0, 1), "borderpad": 0}
     axis.legend(title=f"difference to {_plain(base)} [95 %]", frameon=False, alignment="left", **above)

@@ -49,7 +49,7 @@ def evaluate_got10k(
             existing_folder(gt / split / name, f"the annotation of {name}, which list.txt names"),
             existing_folder(folder / name, f"the results on {name}"),
         )
-        for name in read_list(gt / split / "list.txt", "it lists the videos to score, one a line")
+        for name in read_list(gt / split / "list.txt", "GT holds this list of the videos to score, one a line")
     ]
     objects = run(_score, videos, [1] * len(videos))
     iou = np.concatenate([np.array(row.per_frame["overlap"]) for row in objects])

@@ -17,12 +17,13 @@ from sam2long.evaluation.boxes import (
     read_numbers,
     success_curve,
 )
-from sam2long.evaluation.masks import existing_folder, read_list
+from sam2long.evaluation.masks import read_list
 from sam2long.evaluation.processes import MapVideos
 from sam2long.evaluation.results import Evaluation, Headline, LeftOut, ObjectScores
 from sam2long.evaluation.statistics import mean
 
 _HEADLINE = Headline("success", ("success",), 1)
+_TOOLS = {"matlab": "LaSOT_Evaluation_Toolkit", "pytracking": "pytracking", "got10k": "got-10k toolkit"}
 _CURVES = ("success_curve", "precision_curve", "normalized_precision_curve")
 
 
@@ -49,12 +50,12 @@ def evaluate_lasot(
     """LaSOT: success (AUC), precision (20 pixels) and normalised precision, in percent, means of curves over videos.
 
     Success is the mean over the 21 thresholds 0, 0.05, ... 1 of the share of frames strictly above: a perfect tracker
-    gets 20/21. Results longer than the annotation are cut.
+    gets 20/21. The first box is the annotation's. Results longer than the annotation are cut.
 
-    "matlab" (LaSOT_Evaluation_Toolkit): the first frame is the annotation's; a result without width or height is
-    replaced by the one before it. Frames on which the object is absent (full_occlusion or out_of_view) never succeed
-    but stay in the denominator. On frames whose annotated box touches 0 or is empty the overlap fails and both
-    precisions succeed at every threshold. Videos whose curve is zero everywhere are left out of its mean.
+    "matlab" (LaSOT_Evaluation_Toolkit): a box without width or height is replaced by the one before it. Frames on which
+    the object is absent (full_occlusion or out_of_view) never succeed but stay in the denominator. On frames whose
+    annotated box touches 0 or is empty the overlap fails and both precisions succeed at every threshold. Videos whose
+    curve is zero everywhere are left out of its mean.
     "pytracking": likewise, but a negative width or height is an error, and only normalised precision succeeds where the
     annotated box is invalid. It averages in float32: its numbers are off by up to 1e-5 of 100. `exclude_invalid`, its
     `exclude_invalid_frames`, shrinks the denominator only: normalised precision can exceed 100.
@@ -68,35 +69,35 @@ def evaluate_lasot(
     Raises:
         FileNotFoundError, NotADirectoryError, ValueError: as for the other benchmarks.
     """
-    tools = {"matlab": "LaSOT_Evaluation_Toolkit", "pytracking": "pytracking", "got10k": "got-10k toolkit"}
-    if rules not in tools:
-        raise ValueError(f"rules {rules!r} unknown: {', '.join(tools)}")
+    if rules not in _TOOLS:
+        raise ValueError(f"rules {rules!r} unknown: {', '.join(_TOOLS)}")
     if exclude_invalid and rules != "pytracking":
         raise ValueError(f"exclude_invalid is pytracking's: the {rules} rules have nothing like it")
     videos = _videos(gt, pred)
     scored = run(partial(_score, rules=rules, exclude_invalid=exclude_invalid), videos, [1] * len(videos))
     objects = [row for row, _ in scored]
     stacked = [np.stack([curves[k] for _, curves in scored]) for k in range(3)]
+    left_out = _left_out(videos, stacked, rules, exclude_invalid)
     if rules == "matlab":
         stacked = [curves[curves.any(1)] if curves.any() else curves for curves in stacked]
     means = [100 * curves.mean(0) for curves in stacked]
-    overall = _summary(means, rules)
     more = {name: curve.tolist() for name, curve in zip(_CURVES, means, strict=True)}
     more |= {"op50": float(means[0][10]), "op75": float(means[0][15])}
-    return Evaluation(tools[rules], _HEADLINE, overall, objects, _left_out(rules, exclude_invalid), more)
+    return Evaluation(_TOOLS[rules], _HEADLINE, _summary(means, rules), objects, left_out, more)
 
 
-def _left_out(rules: str, exclude_invalid: bool) -> list[LeftOut]:
+def _left_out(videos: list[_Video], stacked: list[Array], rules: str, exclude_invalid: bool) -> list[LeftOut]:
     if rules == "got10k":
         return [LeftOut("the visibility flags", "the got-10k toolkit does not read them: absent objects count")]
     if exclude_invalid:
         return [LeftOut("frames without a valid annotation", "exclude_invalid: out of the denominator")]
-    return []
+    if rules == "pytracking":
+        return []
+    zero = [(video, name) for name, of in zip(_CURVES, stacked, strict=True) for video in np.array(videos)[~of.any(1)]]
+    return [LeftOut(f"{video.name}, {name}", "it is zero everywhere and not in the mean") for video, name in zero]
 
 
 def _videos(gt: Path, pred: Path) -> list[_Video]:
-    existing_folder(gt, "the annotations, <class>/<video>/groundtruth.txt")
-    existing_folder(pred, "the results, <video>.txt")
     folders = {path.parent.name: path.parent for path in sorted(gt.rglob("groundtruth.txt"))}
     names = list(folders)
     if (gt / "testing_set.txt").is_file():
@@ -110,7 +111,7 @@ def _videos(gt: Path, pred: Path) -> list[_Video]:
         videos.append(_Video(name, folders[name], pred / f"{name}.txt"))
     missing = [video.found for video in videos if not video.found.is_file()]
     if missing:
-        raise FileNotFoundError(f"{missing[0]} is missing (of {len(missing)} of {len(videos)} videos): the boxes found")
+        raise FileNotFoundError(f"{missing[0]} is missing: {len(missing)} of {len(videos)} videos have no results")
     return videos
 
 

@@ -26,6 +26,7 @@ class _Object:
     """An object's scored frames by the slot that each fills, of `slots` that its sum is divided by."""
 
     obj: str
+    label: int
     frames: dict[int, int]
     slots: int
 
@@ -93,34 +94,33 @@ def _overall(objects: Sequence[ObjectScores]) -> tuple[dict[str, float], float]:
 
 def _videos(gt: Path, pred: Path, task: str, split: str) -> list[_Video]:
     meta = gt / f"{split}_meta.json"
-    content = read_json(meta, "it lists videos, objects and their frames")
-    unseen = set(read_list(gt / "unseen_videos.txt", "it lists the videos of unseen categories, one a line"))
-    existing_folder(pred, "the predictions, one folder a video")
+    content = read_json(meta, "GT holds this list of videos, objects and their frames")
+    what = "GT holds this list of the videos of unseen categories, one a line"
+    unseen = read_list(gt / "unseen_videos.txt", what, may_be_empty=True)
     try:
         listed = content["videos"]
         if task == "unsup-single":
-            names = read_list(gt / "unsupervised_videos.txt", "it lists the videos of the task, one a line")
+            names = read_list(gt / "unsupervised_videos.txt", "GT holds this list of the task's videos, one a line")
             listed = {name: listed[name] for name in names}
-        videos = [
-            _Video(
-                name,
-                tuple(_object(obj, of["frame_range"], task == "semi") for obj, of in video["objects"].items()),
-                existing_folder(gt / "Annotations" / name, f"the annotation of video {name}, which {meta} lists"),
-                pred / name,
-                name not in unseen,
-            )
+        objects = {
+            name: tuple(_object(name, obj, of["frame_range"], task == "semi") for obj, of in video["objects"].items())
             for name, video in listed.items()
-        ]
+        }
+    except ValueError as error:
+        raise ValueError(f"{meta}: {error}") from error
     except (KeyError, TypeError, AttributeError) as error:
-        raise ValueError(
-            f'{meta} lacks {error}: it holds "videos", "objects", and "start", "end", "frame_nums" of "frame_range"'
-        ) from error
+        wanted = '"videos", "objects", and "start", "end", "frame_nums" of "frame_range"'
+        raise ValueError(f"{meta} must hold {wanted} ({error!r})") from error
+    videos = []
+    for name, of_video in objects.items():
+        truth = existing_folder(gt / "Annotations" / name, f"the annotation of video {name}, which {meta} lists")
+        videos.append(_Video(name, of_video, truth, pred / name, name not in unseen))
     for kind, why in (("truth", "every fifth frame is annotated"), ("found", "every annotated frame needs a mask")):
         require((getattr(video, kind) / _png(frame) for video in videos for frame in video.frames), why)
     return videos
 
 
-def _object(obj: str, frame_range: dict[str, str | int], skip_ends: bool) -> _Object:
+def _object(video: str, obj: str, frame_range: dict[str, str | int], skip_ends: bool) -> _Object:
     start, end, number = (int(frame_range[key]) for key in ("start", "end", "frame_nums"))
     in_range = list(enumerate(range(start, end, _STEP)))
     slots = number - 2 if skip_ends else number
@@ -129,10 +129,10 @@ def _object(obj: str, frame_range: dict[str, str | int], skip_ends: bool) -> _Ob
     frames = {k - 1 if k else slots - 1: frame for k, frame in counted}
     if not frames or max(frames) >= slots:
         raise ValueError(
-            f"object {obj} has {len(in_range)} frames from {start} to {end}, but frame_nums {number}: "
-            "the official program ends here; mend the meta data"
+            f"object {obj} of video {video} has {len(in_range)} frames from {start} to {end}, but frame_nums is "
+            f"{number}; the official program ends here"
         )
-    return _Object(obj, frames, slots)
+    return _Object(obj, int(obj), frames, slots)
 
 
 def _unfilled(videos: Iterable[_Video]) -> list[LeftOut]:
@@ -158,7 +158,7 @@ def _score_semi(video: _Video) -> list[ObjectScores]:
     for frame, found, truth in _pairs(video):
         for of, scored in zip(video.objects, values, strict=True):
             if frame in of.frames.values():
-                scored[frame] = j_and_f(found == int(of.obj), truth == int(of.obj))
+                scored[frame] = j_and_f(found == of.label, truth == of.label)
     filled = []
     for of, scored in zip(video.objects, values, strict=True):
         filled.append(np.zeros((2, of.slots)))
@@ -174,7 +174,7 @@ def _score_unsup(video: _Video, *, single: bool) -> list[ObjectScores]:
         shown = [_salient(found)] if single else [found == k + 1 for k in range(max(labels_on(found), default=0))]
         num_proposals = max(num_proposals, len(shown))
         nothing = np.zeros(found.shape, bool)
-        by_frame[frame] = pairwise([*shown, nothing], [truth == int(of.obj) for of in video.objects])
+        by_frame[frame] = pairwise([*shown, nothing], [truth == of.label for of in video.objects])
     rows = []
     values = [np.zeros((2, num_proposals, of.slots)) for of in video.objects]
     for k, of in enumerate(video.objects):

@@ -9,7 +9,7 @@ from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
-from PIL import Image
+from PIL import Image, UnidentifiedImageError
 
 Labels = NDArray[np.integer[Any]]  # (H, W): the object that every pixel belongs to, 0 for none
 _MODES = ("P", "L", "1", "I", "I;16", "I;16B")
@@ -27,8 +27,12 @@ def read_labels(path: Path) -> Labels:
             mode, labels = image.mode, np.array(image)
     except FileNotFoundError:
         raise FileNotFoundError(f"{path} is missing") from None
-    except (OSError, SyntaxError, ValueError) as error:  # what Pillow raises for damaged files
-        raise ValueError(f"{path} cannot be read as an image ({error}): write it again") from error
+    except PermissionError as error:
+        raise PermissionError(f"{path} cannot be opened: {error.strerror}") from error
+    except UnidentifiedImageError as error:
+        raise ValueError(f"{path} is no image, or a damaged one: write it again") from error
+    except (OSError, SyntaxError, ValueError) as error:  # what Pillow raises on the way
+        raise ValueError(f"{path} is a damaged image ({error}): write it again") from error
     if mode not in _MODES:
         raise ValueError(f"{path} has colours (mode {mode}): write object ids as a palette or grey PNG")
     return labels.astype(np.uint8) if mode == "1" else labels
@@ -60,7 +64,7 @@ def existing_folder(path: Path, what: str) -> Path:
     if path.is_dir():
         return path
     if path.exists():
-        raise NotADirectoryError(f"{path} is a file: {what} is a folder")
+        raise NotADirectoryError(f"{path} is a file, not a folder: {what}")
     parent = next(folder for folder in (path, *path.parents) if folder.is_dir())
     names = sorted(entry.name for entry in parent.iterdir() if not entry.name.startswith("."))
     beside = f"{parent} holds {', '.join(names[:5]) or 'nothing'}{' ...' if len(names) > 5 else ''}"
@@ -89,7 +93,7 @@ def require(paths: Iterable[Path], mend: str) -> None:
         raise FileNotFoundError(f"{missing[0]} is missing{more}: {mend}")
 
 
-def read_list(path: Path, what: str) -> list[str]:
+def read_list(path: Path, what: str, *, may_be_empty: bool = False) -> list[str]:
     """The lines of a text file, without blanks and empty lines.
 
     Raises:
@@ -103,7 +107,7 @@ def read_list(path: Path, what: str) -> list[str]:
     except UnicodeDecodeError as error:
         raise ValueError(f"{path} is no text file: {what}") from error
     names = [line for line in lines if line]
-    if not names:
+    if not names and not may_be_empty:
         raise ValueError(f"{path} is empty: {what}")
     return names
 

@@ -27,7 +27,7 @@ class _Video:
     """`frames` are scored; there are none where there is no prediction."""
 
     name: str
-    objects: tuple[str, ...]
+    objects: tuple[int, ...]
     frames: tuple[str, ...]
     truth: Path
     found: Path
@@ -80,16 +80,15 @@ def _overall(objects: Sequence[ObjectScores]) -> dict[str, float]:
 
 def _videos(gt: Path, pred: Path, sane: bool) -> tuple[list[_Video], list[LeftOut]]:
     meta = gt / "meta.json"
-    content = read_json(meta, "it lists videos and their objects")
+    content = read_json(meta, "GT holds this list of videos and their objects")
     try:
-        objects = {name: tuple(str(obj) for obj in video["objects"]) for name, video in content["videos"].items()}
-    except (KeyError, TypeError, AttributeError) as error:
-        raise ValueError(f'{meta} lacks {error}: it holds "videos" and their "objects"') from error
-    existing_folder(pred, "the predictions, one folder a video")
+        objects = {name: tuple(int(obj) for obj in video["objects"]) for name, video in content["videos"].items()}
+    except (KeyError, TypeError, AttributeError, ValueError) as error:
+        raise ValueError(f'{meta} must hold "videos" and their "objects" ({error!r})') from error
     left_out = []
     inner = subfolders(pred)
     if len(inner) == 1 and not (sane and inner[0] in objects):
-        left_out.append(LeftOut(f"{pred} itself", f"it holds one folder, which is entered: {inner[0]}"))
+        left_out.append(LeftOut(str(pred), f"it holds one folder, which is entered: {inner[0]}"))
         pred = pred / inner[0]
     videos = []
     for name, ids in objects.items():
@@ -122,18 +121,18 @@ def _score(video: _Video) -> list[ObjectScores]:
     for t, frame in enumerate(video.frames):
         found, truth = read_pair(video.found / f"{frame}.png", video.truth / f"{frame}.png")
         for k, obj in enumerate(video.objects):
-            mask = truth == int(obj)
-            values[:, k, t] = measures(found == int(obj), mask)
+            mask = truth == obj
+            values[:, k, t] = measures(found == obj, mask)
             empty[k, t] = not mask.any()
     return [_row(video, obj, values[:, k], empty[k]) for k, obj in enumerate(video.objects)]
 
 
-def _row(video: _Video, obj: str, values: np.ndarray, empty: np.ndarray) -> ObjectScores:
+def _row(video: _Video, obj: int, values: np.ndarray, empty: np.ndarray) -> ObjectScores:
     per_frame: dict[str, list[float]] = {key: values[m].tolist() for m, key in enumerate(_MEASURES)}
     scores: Scores = {key: mean(column) if video.frames else 0.0 for key, column in per_frame.items()}
     scores |= phases(values[:2], empty)
     per_frame["empty_gt"] = empty.tolist()
-    return ObjectScores(video.name, obj, f"{video.name}_{obj}", scores, video.frames, per_frame)
+    return ObjectScores(video.name, str(obj), f"{video.name}_{obj}", scores, video.frames, per_frame)
 
 
 def phases(values: np.ndarray, empty: np.ndarray) -> Scores:

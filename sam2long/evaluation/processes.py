@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Callable, Sequence
-from concurrent.futures import Future, ProcessPoolExecutor, as_completed
+import signal
+import threading
+from collections.abc import Callable, Iterator, Sequence
+from concurrent.futures import ProcessPoolExecutor, as_completed
 from functools import partial
-from multiprocessing import get_context
+from multiprocessing import get_context, parent_process
 from typing import Protocol, TypeVar
 
 from tqdm import tqdm
@@ -49,23 +51,44 @@ def _map(
     workers: int, progress: bool, score: Callable[[Job], Scored], jobs: Sequence[Job], sizes: Sequence[int]
 ) -> list[Scored]:
     longest_first = sorted(range(len(jobs)), key=lambda k: -sizes[k])
-    workers = min(workers, len(jobs))
+    done: dict[int, Scored] = {}
     with tqdm(total=sum(sizes), desc="evaluate", unit="frame", disable=not progress, leave=False) as bar:
-        if workers <= 1:
-            done: dict[int, Scored] = {}
-            for k in longest_first:
-                done[k] = score(jobs[k])
-                bar.update(sizes[k])
-        else:
-            # Fresh processes: a forked one would inherit the threads' locks of whatever the caller runs.
-            with ProcessPoolExecutor(workers, mp_context=get_context("spawn")) as pool:
-                try:
-                    futures: dict[Future[Scored], int] = {pool.submit(score, jobs[k]): k for k in longest_first}
-                    done = {}
-                    for future in as_completed(futures):
-                        done[futures[future]] = future.result()
-                        bar.update(sizes[futures[future]])
-                except BaseException:
-                    pool.shutdown(cancel_futures=True)
-                    raise
+        results = _in_order if min(workers, len(jobs)) <= 1 else _in_processes
+        for k, scored in results(min(workers, len(jobs)), score, jobs, longest_first):
+            done[k] = scored
+            bar.update(sizes[k])
     return [done[k] for k in range(len(jobs))]
+
+
+def _in_order(
+    _: int, score: Callable[[Job], Scored], jobs: Sequence[Job], order: Sequence[int]
+) -> Iterator[tuple[int, Scored]]:
+    for k in order:
+        yield k, score(jobs[k])
+
+
+def _in_processes(
+    workers: int, score: Callable[[Job], Scored], jobs: Sequence[Job], order: Sequence[int]
+) -> Iterator[tuple[int, Scored]]:
+    # Fresh processes: a forked one would inherit the locks of whatever threads the caller runs.
+    with ProcessPoolExecutor(workers, mp_context=get_context("spawn"), initializer=_start_worker) as pool:
+        try:
+            futures = {pool.submit(score, jobs[k]): k for k in order}
+            for future in as_completed(futures):
+                yield futures[future], future.result()
+        except BaseException:
+            pool.shutdown(cancel_futures=True)
+            raise
+
+
+def _start_worker() -> None:
+    """A worker leaves Ctrl-C to its parent, and ends when the parent does, however that ends."""
+    signal.signal(signal.SIGINT, signal.SIG_IGN)
+    parent = parent_process()
+    assert parent is not None
+
+    def end_with_parent() -> None:
+        parent.join()
+        os._exit(1)
+
+    threading.Thread(target=end_with_parent, daemon=True).start()

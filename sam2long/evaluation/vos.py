@@ -73,11 +73,12 @@ def evaluate_sav(gt: Path, pred: Path, *, run: MapVideos, all_frames: bool = Fal
 def _evaluate(
     tool: str, object_folders: bool, gt: Path, pred: Path, run: MapVideos, all_frames: bool, strict: bool
 ) -> Evaluation:
-    existing_folder(gt, "the annotations, one folder a video")
-    existing_folder(pred, "the predictions, one folder a video")
+    videos = subfolders(gt)
+    if not videos:
+        raise FileNotFoundError(f"{gt} holds no folder: GT is a folder of videos, and they are folders of PNG files")
     parts: list[_Part] = []
     left_out = [] if all_frames else [_ENDS]
-    for video in subfolders(gt):
+    for video in videos:
         if (pred / video).is_dir():
             parts += _parts(gt / video, pred / video, object_folders, all_frames)
         elif strict:
@@ -85,7 +86,7 @@ def _evaluate(
         else:
             left_out.append(LeftOut(video, "no prediction; --strict makes it an error"))
     if not parts:
-        raise FileNotFoundError(f"{pred} holds a prediction of no video of {gt}: name its folders as those")
+        raise FileNotFoundError(f"{pred} has none of the videos of {gt} ({', '.join(videos[:3])} ...)")
     require(
         (part.found / f"{frame}.png" for part in parts for frame in part.frames),
         "every scored frame needs a prediction, named as its annotation",
@@ -95,6 +96,7 @@ def _evaluate(
     if not objects:
         raise ValueError(f"no scored frame of {gt} shows an object: nothing can be scored")
     j, f = mean_score(objects, "J"), mean_score(objects, "F")
+    left_out += [LeftOut(part.video, "no frame of it is scored") for part in parts if not part.frames]
     left_out += (item for _, items in scored for item in items)
     return Evaluation(tool, _HEADLINE, {"J&F": (j + f) / 2, "J": j, "F": f}, objects, left_out)
 

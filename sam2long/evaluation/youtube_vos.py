@@ -30,7 +30,7 @@ _STATISTICS = ("mean", "recall", "decay")
 class _Video:
     name: str
     frames: tuple[str, ...]
-    objects: dict[str, tuple[str, str]]  # id -> category, first frame
+    objects: dict[int, tuple[str, str]]  # id -> category, first frame
     truth: Path
     found: Path
 
@@ -68,24 +68,24 @@ def evaluate_youtube_vos(gt: Path, pred: Path, *, run: MapVideos) -> Evaluation:
         LeftOut("per object the frames up to its first one, and the last frame of the video", "pytracking's rule"),
         LeftOut("the server's numbers", "YouTube-VOS publishes no evaluator"),
     ]
+    scored_names = {row.name for row in objects}
+    names = [f"{video.name}_{obj}" for video in videos for obj in video.objects]
+    left_out += [LeftOut(name, "no frame of it is scored") for name in names if name not in scored_names]
     tool = "pytracking evaluate_vos (not the YouTube-VOS server)"
     return Evaluation(tool, _HEADLINE, means | splits, objects, left_out, more)
 
 
 def _videos(gt: Path, pred: Path) -> list[_Video]:
     meta = gt / "meta.json"
-    content = read_json(meta, "it lists videos, objects, their categories and frames")
-    existing_folder(pred, "the predictions, one folder a video")
+    content = read_json(meta, "GT holds this list of videos, objects, their categories and frames")
     videos = []
     try:
         for name, video in content["videos"].items():
-            objects = {obj: (of["category"], min(of["frames"])) for obj, of in video["objects"].items()}
+            objects = {int(obj): (of["category"], min(of["frames"])) for obj, of in video["objects"].items()}
             truth = existing_folder(gt / "Annotations" / name, f"the annotation of video {name}, which {meta} lists")
             videos.append(_Video(name, tuple(png_names(truth)), objects, truth, pred / name))
     except (KeyError, TypeError, AttributeError, ValueError) as error:
-        raise ValueError(
-            f'{meta} lacks {error}: it holds "videos", their "objects", "category" and "frames"'
-        ) from error
+        raise ValueError(f'{meta} must hold "videos", "objects", "category" and "frames" ({error!r})') from error
     require(
         (video.found / f"{frame}.png" for video in videos for frame in video.frames[_first(video) + 1 : -1]),
         "every scored frame needs a prediction, named as its annotation",
@@ -106,11 +106,11 @@ def _score(video: _Video) -> list[ObjectScores]:
         found, truth = read_pair(video.found / f"{frame}.png", video.truth / f"{frame}.png")
         for obj, (_, first) in video.objects.items():
             if frame > first:
-                values[obj][:, t] = j_and_f(found == int(obj), truth == int(obj))
+                values[obj][:, t] = j_and_f(found == obj, truth == obj)
     return [_row(video, obj, values[obj]) for obj in video.objects if np.isfinite(values[obj]).any()]
 
 
-def _row(video: _Video, obj: str, values: np.ndarray) -> ObjectScores:
+def _row(video: _Video, obj: int, values: np.ndarray) -> ObjectScores:
     scores: Scores = {}
     for measure, column in zip(("J", "F"), values, strict=True):
         counted = column[np.isfinite(column)]
@@ -122,4 +122,4 @@ def _row(video: _Video, obj: str, values: np.ndarray) -> ObjectScores:
         }
     per_frame = {"J": values[0].tolist(), "F": values[1].tolist()}
     group = "seen" if video.objects[obj][0] in SEEN else "unseen"
-    return ObjectScores(video.name, obj, f"{video.name}_{obj}", scores, video.frames, per_frame, group)
+    return ObjectScores(video.name, str(obj), f"{video.name}_{obj}", scores, video.frames, per_frame, group)

@@ -77,7 +77,8 @@ def test_equals_the_official_tool(
 
 
 @pytest.mark.parametrize(
-    ("name", "annotations"), [("davis2017_semi", "Annotations/480p"), ("mosev2", "Annotations"), ("vost", "Annotations")]
+    ("name", "annotations"),
+    [("davis2017_semi", "Annotations/480p"), ("mosev2", "Annotations"), ("vost", "Annotations")],
 )
 def test_vos_benchmark_on_trees_of_others(golden: Load, name: str, annotations: str) -> None:
     tree = golden(name)
