@@ -52,7 +52,7 @@ def _map(
 ) -> list[Scored]:
     longest_first = sorted(range(len(jobs)), key=lambda k: -sizes[k])
     done: dict[int, Scored] = {}
-    with tqdm(total=sum(sizes), desc="evaluate", unit="frame", disable=not progress, leave=False) as bar:
+    with tqdm(total=sum(sizes), desc="evaluate", disable=not progress, leave=False) as bar:
         results = _in_order if min(workers, len(jobs)) <= 1 else _in_processes
         for k, scored in results(min(workers, len(jobs)), score, jobs, longest_first):
             done[k] = scored
