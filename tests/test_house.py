@@ -24,7 +24,7 @@ FLOORS = [
     ("model", "views"),
     ("search",),
     ("config",),
-    ("frames", "synthetic", "resources", "files"),
+    ("evaluation", "frames", "synthetic", "resources", "files"),
 ]
 FLOOR_OF = {room: floor for floor, rooms in enumerate(reversed(FLOORS)) for room in rooms}
 # `from_pretrained` asks the builder, as sam2's does: inside the function alone.
@@ -32,6 +32,8 @@ UP = {("predictor.py", "build.py")}
 # Names of other projects, which have no public one for it.
 FOREIGN = {
     ("bench/launches.py", "_schema"),
+    ("cli/evaluate.py", "_ArgumentGroup"),
+    ("evaluation/processes.py", "_exit"),
     ("model/captures.py", "_forward_hooks"),
     ("model/captures.py", "_forward_pre_hooks"),
     ("model/graphs.py", "_foreach_copy_"),

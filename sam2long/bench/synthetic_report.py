@@ -10,13 +10,12 @@ import numpy as np
 from numpy.typing import NDArray
 
 from sam2long.bench.synthetic_settings import BASELINE
+from sam2long.evaluation.bootstrap import interval
 
 Record = dict[str, Any]
 Array = NDArray[np.float64]
-_RESAMPLES = 10_000
 _MEASURES = ("J&F", "J", "F", "present", "reappear", "switches", "oracle", "pathways", "ms")
 _GAINS = {"J&F": "gain", "present": "present gain", "reappear": "reappear gain", "switches": "switches gain"}
-_FEWEST = 5  # clips that an interval is given for
 
 
 def clip_figures(record: Record, setting: str) -> dict[str, float]:
@@ -54,18 +53,6 @@ def _back_after_absence(present: NDArray[np.bool_], least: int = 2) -> NDArray[n
         was_away = was_away or away >= least
         back[t] = here and was_away
     return back
-
-
-def interval(values: Array, seed: int = 0) -> tuple[float, float, float]:
-    """Mean and 95 % bootstrap interval over clips, NaNs left out: (mean, low, high); of a few clips the mean alone."""
-    values = values[~np.isnan(values)]
-    if not len(values):
-        return (float("nan"),) * 3
-    if len(values) < _FEWEST:
-        return float(values.mean()), float("nan"), float("nan")
-    picks = np.random.default_rng(seed).integers(0, len(values), (_RESAMPLES, len(values)))
-    low, high = np.percentile(values[picks].mean(1), [2.5, 97.5])
-    return float(values.mean()), float(low), float(high)
 
 
 def summarise(records: Sequence[Record]) -> dict[str, Any]:

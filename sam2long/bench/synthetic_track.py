@@ -11,9 +11,9 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
-from sam2long.bench.metrics import boundary_f, jaccard
 from sam2long.bench.synthetic_settings import Setting
 from sam2long.config import MemoryTreeConfig
+from sam2long.evaluation.measures import boundary_f, jaccard
 from sam2long.predictor import SAM2LongVideoPredictor
 from sam2long.state.inspection import FrameHypothesis
 from sam2long.synthetic import Clip, render, sample_scene

@@ -10,10 +10,10 @@ from typing import Any
 import numpy as np
 from PIL import Image, ImageDraw, ImageFont
 
-from sam2long.bench.metrics import jaccard
 from sam2long.cli.outputs import ResultFolder
 from sam2long.cli.overlay_video import mp4_writer
 from sam2long.cli.prompts import Prompt
+from sam2long.evaluation.measures import jaccard
 from sam2long.files import replacing
 from sam2long.frames import FrameSource
 from sam2long.search.scores import FrameScores

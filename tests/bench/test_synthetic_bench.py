@@ -12,7 +12,7 @@ import numpy as np
 import pytest
 
 from sam2long.bench import synthetic_records
-from sam2long.bench.synthetic_report import clip_figures, interval, summarise, table
+from sam2long.bench.synthetic_report import clip_figures, summarise, table
 from sam2long.bench.synthetic_settings import BASELINE, Setting, remember_all
 from sam2long.bench.synthetic_track import ClipSpec, track_clip
 from sam2long.cli import bench_synthetic
@@ -48,17 +48,6 @@ def test_figures_of_a_clip() -> None:
 
 def test_no_absence_no_reappearance() -> None:
     assert np.isnan(clip_figures(record([1, 1, 1], {BASELINE: scores([1.0, 1.0])}), BASELINE)["reappear"])
-
-
-def test_interval_covers_the_mean_and_narrows() -> None:
-    rng = np.random.default_rng(0)
-    values = rng.normal(3, 2, 400)
-    mean, low, high = interval(values)
-    assert low < mean < high
-    assert high - low == pytest.approx(2 * 1.96 * 2 / 20, rel=0.15)  # the normal theory's width
-    assert interval(values) == (mean, low, high)
-    assert interval(np.array([1.0, np.nan, 3.0]))[0] == 2.0
-    assert np.isnan(interval(np.array([np.nan]))[0])
 
 
 def test_gains_are_paired() -> None:

@@ -13,11 +13,11 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from sam2long.bench.metrics import jaccard
 from sam2long.cli import demo, main
 from sam2long.cli.comparison import COLORS, SAM2, TREE, Comparison, score_strips
 from sam2long.cli.outputs import ResultFolder
 from sam2long.cli.prompts import Prompt
+from sam2long.evaluation.measures import jaccard
 from sam2long.frames import open_frames
 from sam2long.search.scores import FrameScores
 
