@@ -15,8 +15,8 @@ import torch
 from torch.utils.flop_counter import FlopCounterMode
 
 from sam2long import SAM2LongVideoPredictor, build_sam2long_video_predictor
-from sam2long.bench.launches import LONG_PASS, launches_per_frame
-from sam2long.bench.speed_run import Contestant, Race
+from sam2long.bench.launches import LONG_PASS, UncountedGraph, launches_per_frame
+from sam2long.bench.speed_models import Contestant, SpeedModels
 
 MODELS = {"tiny": "t", "small": "s", "base+": "b+", "large": "l"}
 NUM_POINTERS = 16
@@ -97,19 +97,21 @@ def measure(size: str) -> tuple[Floor, int]:
 
 
 def launch_table() -> None:
-    columns = [(Contestant(0, "sam2"), 1), (Contestant(3, "shared"), 1), (Contestant(3, "distinct"), 1)]
-    columns += [(Contestant(0, "sam2"), 5), (Contestant(3, "shared"), 5), (Contestant(3, "distinct"), 5)]
+    kinds = [Contestant(0, "sam2"), Contestant(3, "shared"), Contestant(3, "distinct")]
+    kinds += [Contestant(3, "shared", "captured"), Contestant(3, "distinct", "captured")]
+    columns = [(kind, num_objects) for num_objects in (1, 5) for kind in kinds]
     print("| model | " + " | ".join(f"{c.name}, {n} object{'s' * (n > 1)}" for c, n in columns) + " |")
     print("|" + "---|" * (1 + len(columns)))
     for name, size in MODELS.items():
-        race = Race(
+        models = SpeedModels(
             f"configs/sam2.1/sam2.1_hiera_{size}.yaml",
             None,
             torch.device("cpu"),
             num_frames=LONG_PASS + 2,
             overrides=["++model.image_size=128"],
+            graphs=UncountedGraph,
         )
-        kernels = [launches_per_frame(race, contestant, num_objects).kernels for contestant, num_objects in columns]
+        kernels = [launches_per_frame(models, contestant, num_objects).kernels for contestant, num_objects in columns]
         print(f"| {name} | " + " | ".join(f"{count:.0f}" for count in kernels) + " |", flush=True)
 
 

@@ -1,5 +1,5 @@
 #!/usr/bin/env bash
-# One hour on a GPU, used at once: CUDA tests, compiled-mode parity and the speed table, in under 8 minutes.
+# A GPU, used at once: CUDA tests, then the speed tables, eager and captured first and compiled last, in under 8 minutes.
 # Needs a Python with PyTorch (CUDA), sam2 and this package's requirements; writes to bench/results or $1.
 #   bench/gpu.sh [OUT_DIR]         PYTHON=python3 by default; REVISION names the revision where .git is not there;
 #                                  BUDGET=470 seconds for all steps together: what it leaves no time for is skipped
@@ -9,7 +9,7 @@ PYTHON=${PYTHON:-python3}
 OUT=${1:-bench/results}
 mkdir -p "$OUT"
 export TQDM_DISABLE=1 PYTHONUNBUFFERED=1 PYTHONPATH="$PWD${PYTHONPATH:+:$PYTHONPATH}"
-card=$("$PYTHON" -c 'import pytest, sam2, torch, sam2long; print(torch.cuda.get_device_name().replace(" ", "-").lower())') || exit 1
+card=$("$PYTHON" -c 'import pytest, sam2, torch, sam2long.predictor; print(torch.cuda.get_device_name().replace(" ", "-").lower())') || exit 1
 failed=0
 
 speed() { "$PYTHON" -W ignore -m sam2long bench speed --device cuda --config configs/sam2.1/sam2.1_hiera_l.yaml --pathways 3 "$@"; }
@@ -24,14 +24,15 @@ step() { # step SECONDS NAME COMMAND...: a step that fails or overruns its share
 }
 
 # only files with CUDA tests are collected: the others may need extras that a bare machine lacks
-step 150 "CUDA tests" "$PYTHON" -m pytest -q -m cuda -p no:cacheprovider $(grep -rl 'mark\.cuda' tests --include='test_*.py') \
+step 60 "captured is eager" "$PYTHON" -m pytest -q -x -m cuda -p no:cacheprovider tests/model/test_cuda_captures.py
+step 110 "other CUDA tests" "$PYTHON" -m pytest -q -m cuda -p no:cacheprovider \
+  $(grep -rl 'mark\.cuda' tests --include='test_*.py' | grep -v test_cuda_captures) \
   --deselect tests/tracking/test_cuda.py::test_compiled_mode_agrees_with_eager
-step 60 "large, eager, 1 object" speed --frames 100 -o "$OUT/speed-$card-large-eager-1.json"
-step 90 "large, eager, 5 objects" speed --frames 40 --objects 5 --rounds 2 -o "$OUT/speed-$card-large-eager-5.json"
+step 80 "large, eager and captured, 1 object" speed --frames 100 --captured -o "$OUT/speed-$card-large-1.json"
+step 80 "large, eager and captured, 5 objects" speed --frames 40 --objects 5 --rounds 2 --captured -o "$OUT/speed-$card-large-5.json"
 # the same GEMM library for all: SAM 2's `max-autotune` would also try Triton's, which takes minutes to compile
 export TORCHINDUCTOR_MAX_AUTOTUNE_GEMM_BACKENDS=ATEN
+step 200 "large, compiled too, 1 object" speed --frames 60 --captured --compiled --regime shared --no-launches -o "$OUT/speed-$card-large-compiled-1.json"
 step 120 "compiled parity" "$PYTHON" -m pytest -q -p no:cacheprovider \
   tests/tracking/test_cuda.py::test_compiled_mode_agrees_with_eager
-step 200 "large, compiled, 1 object" speed --frames 100 --compiled -o "$OUT/speed-$card-large-compiled-1.json"
-step 150 "large, compiled, 5 objects" speed --frames 40 --objects 5 --rounds 2 --compiled -o "$OUT/speed-$card-large-compiled-5.json"
 exit $failed

@@ -19,6 +19,7 @@ from omegaconf import DictConfig, OmegaConf
 from sam2.build_sam import HF_MODEL_ID_TO_FILENAMES
 
 from sam2long.config import MemoryTreeLike, load_memory_tree
+from sam2long.model.captures import check_device_captures
 from sam2long.predictor import SAM2LongVideoPredictor
 from sam2long.resources import resource_dir
 
@@ -44,6 +45,7 @@ def build_sam2long_video_predictor(
     vos_optimized: bool = False,
     memory_tree: MemoryTreeLike = None,
     max_pending_frames: int | None = None,
+    capture: bool | None = None,
 ) -> SAM2LongVideoPredictor:
     """Build a predictor; the counterpart of sam2's `build_sam2_video_predictor`.
 
@@ -58,7 +60,7 @@ def build_sam2long_video_predictor(
             its values win over `hydra_overrides_extra`, as they do in sam2.
         vos_optimized: compile all components.
         memory_tree: settings of the tree: a `MemoryTreeConfig`, a name, a path, or None for the paper's.
-        max_pending_frames: see `SAM2LongVideoPredictor`.
+        max_pending_frames, capture: see `SAM2LongVideoPredictor`.
 
     Raises:
         FileNotFoundError: if the config or the checkpoint does not exist.
@@ -70,15 +72,18 @@ def build_sam2long_video_predictor(
         raise ValueError(f"mode must be 'eval' or 'train', got {mode!r}")
     if ckpt_path is not None and not Path(ckpt_path).is_file():
         raise FileNotFoundError(f"no checkpoint at {str(ckpt_path)!r}; checkpoints/download_ckpts.sh fetches SAM 2's")
+    device = torch.device(device or ("cuda" if torch.cuda.is_available() else "cpu"))
+    if capture:
+        check_device_captures(device)
     overrides = _overrides(hydra_overrides_extra, apply_postprocessing, vos_optimized)
     # As plain values: Hydra would turn the object into a config of its own.
     settings: dict[str, Any] = {"memory_tree": asdict(tree_config)} if memory_tree is not None else {}
-    if max_pending_frames is not None:
-        settings["max_pending_frames"] = max_pending_frames
+    given = {"max_pending_frames": max_pending_frames, "capture": capture}
+    settings |= {name: value for name, value in given.items() if value is not None}
     model = _instantiate(config_file, overrides, settings)
     if ckpt_path is not None:
         load_checkpoint(model, ckpt_path)
-    model = model.to(device or ("cuda" if torch.cuda.is_available() else "cpu"))
+    model = model.to(device)
     return model.eval() if mode == "eval" else model.train()
 
 

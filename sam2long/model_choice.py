@@ -30,6 +30,7 @@ class ModelChoice:
     checkpoint: Path
     memory_tree: MemoryTreeConfig
     device: str | None = None
+    capture: bool = False
 
     def build(self, **settings: Any) -> SAM2LongVideoPredictor:
         """The predictor; `settings` are further arguments of `build_sam2long_video_predictor`.
@@ -43,7 +44,12 @@ class ModelChoice:
 
         try:
             return build_sam2long_video_predictor(
-                self.config, str(self.checkpoint), device=self.device, memory_tree=self.memory_tree, **settings
+                self.config,
+                str(self.checkpoint),
+                device=self.device,
+                memory_tree=self.memory_tree,
+                capture=self.capture or None,
+                **settings,
             )
         except (OSError, ValueError, KeyError, RuntimeError, UnpicklingError) as error:
             # PyTorch names every tensor that does not fit; the first few tell enough.

@@ -9,6 +9,7 @@ from sam2.sam2_video_predictor import SAM2VideoPredictor, SAM2VideoPredictorVOS
 
 from sam2long.config import MemoryTreeLike
 from sam2long.frames import ModelFrames, open_frames
+from sam2long.model.captures import check_device_captures
 from sam2long.model.memory_bank import FrameMemory
 from sam2long.search.scores import FrameScores
 from sam2long.search.selection import ChooseMemoryFunction, SelectFunction, choose_memory, select_candidates
@@ -33,6 +34,8 @@ class SAM2LongVideoPredictor(TrackingPredictor):
             kernels slower than its GPU runs them, running ahead was slower (bench/README.md).
         select: which candidates live on, see `sam2long.search.selection.select_candidates`.
         choose_memory: which frames a pathway remembers, see `sam2long.search.selection.choose_memory`.
+        capture: True records what a frame launches as CUDA graphs and replays it (experimental): the same kernels, a
+            handful of launches. Prompts and `num_pathways=1` stay eager. None (default): everything is launched anew.
         **kwargs: the arguments of `SAM2VideoPredictor`.
 
     Raises:
@@ -47,10 +50,11 @@ class SAM2LongVideoPredictor(TrackingPredictor):
         encode_ahead: int = 0,
         select: SelectFunction = select_candidates,
         choose_memory: ChooseMemoryFunction[FrameMemory] = choose_memory,
+        capture: bool | None = None,
         **kwargs: Any,
     ) -> None:
         super().__init__(*args, **kwargs)
-        self.set_up(memory_tree, max_pending_frames, encode_ahead, select, choose_memory)
+        self.set_up(memory_tree, max_pending_frames, encode_ahead, select, choose_memory, capture)
 
     @classmethod
     def from_sam2(
@@ -61,12 +65,13 @@ class SAM2LongVideoPredictor(TrackingPredictor):
         encode_ahead: int = 0,
         select: SelectFunction = select_candidates,
         choose_memory: ChooseMemoryFunction[FrameMemory] = choose_memory,
+        capture: bool | None = None,
     ) -> SAM2LongVideoPredictor:
         """Our predictor around a predictor that exists already: its modules are shared, no weight is copied.
 
         Args:
-            predictor: a `SAM2VideoPredictor`; it stays usable.
-            memory_tree, max_pending_frames, encode_ahead, select, choose_memory: as in the constructor.
+            predictor: a `SAM2VideoPredictor`; it stays usable, and eager.
+            memory_tree, max_pending_frames, encode_ahead, select, choose_memory, capture: as in the constructor.
         """
         if not isinstance(predictor, SAM2VideoPredictor):
             raise ValueError(f"from_sam2 takes a SAM2VideoPredictor, got {type(predictor).__name__}")
@@ -76,7 +81,10 @@ class SAM2LongVideoPredictor(TrackingPredictor):
         for name, value in vars(predictor).items():
             # nn.Module keeps parameters and modules in dicts: a new dict, the same modules
             ours.__dict__[name] = value.copy() if isinstance(value, dict) else value
-        ours.set_up(memory_tree, max_pending_frames, encode_ahead, select, choose_memory)
+        ours.use_captures(None)  # another predictor of ours keeps its own
+        ours.set_up(memory_tree, max_pending_frames, encode_ahead, select, choose_memory, capture)
+        if ours.capture:
+            check_device_captures(ours.device)
         return ours
 
     @classmethod

@@ -9,7 +9,7 @@ import pytest
 import torch
 from PIL import Image
 from sam2.sam2_video_predictor import SAM2VideoPredictor
-from support import build_golden, moving_disks
+from support import build_golden, captured_golden, moving_disks
 
 from sam2long import SAM2LongVideoPredictor
 
@@ -29,6 +29,12 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
 def predictor() -> SAM2LongVideoPredictor:
     """Our predictor with the golden model and the paper's settings."""
     return build_golden()
+
+
+@pytest.fixture(scope="session", params=["eager", "captured"])
+def either(request: pytest.FixtureRequest, predictor: SAM2LongVideoPredictor) -> SAM2LongVideoPredictor:
+    """`predictor`, and one that tracks from recordings."""
+    return predictor if request.param == "eager" else captured_golden()
 
 
 @pytest.fixture(scope="session")

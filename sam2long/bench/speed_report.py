@@ -14,9 +14,10 @@ def format_table(report: dict[str, Any]) -> str:
 
 def head(report: dict[str, Any]) -> list[str]:
     stages = [f"{stage} ms" for stage in (*STAGES, "rest")]
-    columns = ["objects", "tracker", "rounds", "frames/s", "ratio to SAM 2", "peak MB", *stages]
+    columns = ["objects", "tracker", "rounds", "frames/s", "ratio to SAM 2", "first frame s", "warm-up s"]
+    columns += ["peak MB", "launches", *stages]
     return [
-        f"{report['device']}, {report['config']}, {report['precision']}{', compiled' if report['compiled'] else ''}, "
+        f"{report['device']}, {report['config']}, {report['precision']}, "
         f"encode_ahead {report['encode_ahead']}, {report['frames']} frames, "
         f"torch {report['torch']}, sam2 {report['sam2']}, revision {report['revision']}",
         "",
@@ -33,7 +34,9 @@ def row(result: dict[str, Any]) -> str:
         str(result["rounds"]),
         f"{result['frames_per_second']:.2f}",
         f"{result['ratio']:.3f} ({low:.3f} to {high:.3f})",
-        "-" if result["peak_mb"] is None else f"{result['peak_mb']:.0f}",
-        *(f"{result['stages_ms'][stage]:.2f}" for stage in (*STAGES, "rest")),
+        f"{result['first_frame_s']:.2f}",
+        f"{result['warm_up_s']:.1f}",
+        *("-" if result[name] is None else f"{result[name]:.0f}" for name in ("peak_mb", "launches")),
+        *(f"{result['stages_ms'][stage]:.2f}" if result["stages_ms"] else "-" for stage in (*STAGES, "rest")),
     ]
     return "| " + " | ".join(cells) + " |"

@@ -2,7 +2,8 @@
 
 Weights may be random: the object score is biased so that the object is visible, and every frame is certain
 unless the regime says otherwise. In the regime `shared` all slots of the tree share one pathway; `distinct`
-keeps as many pathways apart as there are slots, from the second tracked frame on.
+keeps as many pathways apart as there are slots, from the second tracked frame on. SAM 2 runs eagerly and is what
+ratios refer to; trees run eagerly, and captured or compiled where that is asked for.
 """
 
 from __future__ import annotations
@@ -16,8 +17,9 @@ from typing import Any
 import torch
 
 from sam2long.bench.environment import describe
+from sam2long.bench.speed_models import Contestant, Mode, SpeedModels
 from sam2long.bench.speed_report import format_table, head, row
-from sam2long.bench.speed_run import Contestant, Race
+from sam2long.bench.speed_run import Race
 from sam2long.cli.errors import UserError
 from sam2long.cli.model import check_device
 from sam2long.files import replacing
@@ -32,7 +34,9 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--regime", type=_regimes, default=["shared", "distinct"], help="shared,distinct")
     parser.add_argument("--frames", type=int, default=10, help="length of the clip")
     parser.add_argument("--rounds", type=int, default=3, help="how often each contestant runs")
-    parser.add_argument("--compiled", action="store_true", help="compile all components (vos_optimized)")
+    parser.add_argument("--captured", action="store_true", help="add trees that replay CUDA graphs (needs CUDA)")
+    parser.add_argument("--compiled", action="store_true", help="add SAM 2 and trees with all components compiled")
+    parser.add_argument("--no-launches", action="store_true", help="do not count what the host launches")
     parser.add_argument("--encode-ahead", type=int, default=0, help="frames to encode ahead (default: 0)")
     parser.add_argument("-o", "--out", type=Path, help="write the figures as JSON, and the table beside it as .md")
 
@@ -57,11 +61,10 @@ def _regimes(text: str) -> list[str]:
 def run(args: argparse.Namespace) -> int:
     race = _race(args)
     report = {
-        **describe(race.device),
+        **describe(torch.device(args.device)),
         "config": str(args.config),
         "checkpoint": args.checkpoint,
-        "precision": race.precision,
-        "compiled": args.compiled,
+        "precision": "bfloat16 autocast" if args.device.startswith("cuda") else "float32",
         "encode_ahead": args.encode_ahead,
         "frames": args.frames,
         "results": [],
@@ -83,26 +86,32 @@ def _race(args: argparse.Namespace) -> Race:
     if args.out is not None and (args.out.suffix == ".md" or args.out.is_dir()):
         raise UserError(f"-o {args.out}: give a JSON file; the table is written beside it as .md")
     check_device(args.device)
+    device = torch.device(args.device)
+    if args.captured and device.type != "cuda":
+        raise UserError(f"--captured needs a CUDA device, not {args.device}")
     try:
-        return Race(
-            args.config,
-            args.checkpoint,
-            torch.device(args.device),
-            num_frames=args.frames,
-            compiled=args.compiled,
-            encode_ahead=args.encode_ahead,
+        models = SpeedModels(
+            args.config, args.checkpoint, device, num_frames=args.frames, encode_ahead=args.encode_ahead
         )
     except (ValueError, FileNotFoundError) as error:
         raise UserError(str(error)) from error
+    return Race(models, count_launches=not args.no_launches)
 
 
 def _contestants(args: argparse.Namespace) -> list[Contestant]:
-    trees = [
-        Contestant(num_pathways, regime)
-        for num_pathways in args.pathways
-        for regime in (["shared"] if num_pathways == 1 else args.regime)
-    ]
-    return [Contestant(0, "sam2"), *dict.fromkeys(trees)]
+    """SAM 2 first; what takes long to get going last."""
+    modes: list[Mode] = ["eager"]
+    modes += ["captured"] if args.captured else []
+    modes += ["compiled"] if args.compiled else []
+    contestants = [Contestant(0, "sam2")]
+    for mode in modes:
+        contestants += [Contestant(0, "sam2", mode)] if mode == "compiled" else []
+        for num_pathways in args.pathways:
+            if num_pathways == 1 and mode == "captured":  # SAM 2 itself, which replays nothing
+                continue
+            regimes = ["shared"] if num_pathways == 1 else args.regime
+            contestants += [Contestant(num_pathways, regime, mode) for regime in regimes]
+    return list(dict.fromkeys(contestants))
 
 
 def _write(report: dict[str, Any], out: Path | None) -> None:

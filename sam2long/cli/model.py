@@ -29,6 +29,9 @@ def add_model_arguments(parser: argparse.ArgumentParser) -> None:
     model.add_argument("--config", help="a sam2 config name or a path to a YAML; known for official checkpoints")
     model.add_argument("--checkpoint", type=Path, help="weights; checkpoints/download_ckpts.sh fetches SAM 2's")
     model.add_argument("--device", help="cpu, cuda, cuda:1, mps ... (default: cuda where there is one)")
+    model.add_argument(
+        "--capture", action="store_true", help="replay what a frame launches on a GPU as CUDA graphs (experimental)"
+    )
     tree = parser.add_argument_group("memory tree (default: the paper's settings)")
     tree.add_argument("--tree", metavar="NAME|FILE", help="named settings (paper, authors_command) or a YAML file")
     tree.add_argument("--num-pathways", type=int, metavar="K", help="hypotheses kept per object; 1 is SAM 2 itself")
@@ -47,7 +50,9 @@ def choose_model(args: argparse.Namespace) -> ModelChoice:
     config, checkpoint = _choose_files(args.config, args.checkpoint)
     tree = _choose_tree(args)
     check_device(args.device)
-    return ModelChoice(config, checkpoint, tree, args.device)
+    if args.capture:
+        _check_captures(args.device)
+    return ModelChoice(config, checkpoint, tree, args.device, args.capture)
 
 
 def _choose_files(config: str | None, checkpoint: Path | None) -> tuple[str, Path]:
@@ -81,6 +86,14 @@ def _choose_tree(args: argparse.Namespace) -> MemoryTreeConfig:
         return replace(load_memory_tree(args.tree), **given)
     except (OSError, ValueError, YAMLError) as error:
         raise UserError(str(error)) from error
+
+
+def _check_captures(device: str | None) -> None:
+    import torch
+
+    on_gpu = torch.cuda.is_available() if device is None else torch.device(device).type == "cuda"
+    if not on_gpu:
+        raise UserError("--capture needs a CUDA device: leave it out, or name one with --device")
 
 
 def check_device(name: str | None) -> None:

@@ -133,6 +133,17 @@ class CapturedModules(TrackingModules):
         modules = _modules([self._parts.memory_encoder, self._parts.obj_ptr_proj])
         return self._captures.run("memory encoder", None, modules, function, [features.vision_feats[-1], *batch])
 
+    def finish(self, mask_logits: Tensor) -> tuple[Tensor, Tensor]:
+        """See `TrackingModules.finish`."""
+        eager, num_masks = self._detached(), len(mask_logits)
+        batch = padded(mask_logits, self._parts.padded_batch_size(num_masks))
+        key = self._parts.fill_hole_area
+        (pred_masks, levels), static = self._captures.run(
+            "decided masks", key, [], lambda t: eager.finish(t[0]), [batch]
+        )
+        pred_masks, levels = pred_masks[:num_masks], levels[:num_masks]
+        return (pred_masks.clone(), levels.clone()) if static else (pred_masks, levels)
+
     def _detached(self) -> TrackingModules:
         """Eager modules that keep nothing from frame to frame, for a recording to hold."""
         tokens = MemoryTokens(self._parts, self._spatial_pos, self._max_obj_ptrs, keeps_pos=False)

@@ -10,7 +10,7 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor, nn
 
-from sam2long.model.graphs import Graph, GraphFactory
+from sam2long.model.graphs import Graph, GraphFactory, cuda_autocast
 
 logger = logging.getLogger(__name__)
 
@@ -44,8 +44,8 @@ class Captures:
     def __init__(
         self, graphs: GraphFactory, device: torch.device, uses_before_capture: int = _USES_BEFORE_CAPTURE
     ) -> None:
+        self.device = device
         self._graphs = graphs
-        self._device = device
         self._uses_before_capture = uses_before_capture
         self._recordings: OrderedDict[Hashable, _Recording] = OrderedDict()
         self._uses: dict[Hashable, int] = {}
@@ -78,7 +78,7 @@ class Captures:
         """
         if stage in self._eager or self._has_hook(stage, modules):
             return function(inputs), False
-        whole_key = (stage, key, _weights(modules), _autocast(), *((value.shape, value.dtype) for value in inputs))
+        whole_key = (stage, key, _weights(modules), cuda_autocast(), *((value.shape, value.dtype) for value in inputs))
         if whole_key not in self._recordings and (
             self._is_new(whole_key) or not self._record(stage, whole_key, function, inputs)
         ):
@@ -98,11 +98,11 @@ class Captures:
 
     def _record(self, stage: str, key: Hashable, function: Function, inputs: Sequence[Tensor]) -> bool:
         while len(self._recordings) >= MAX_GRAPHS:
-            if self._device.type == "cuda":
-                torch.cuda.current_stream(self._device).synchronize()  # it may still be running
+            if self.device.type == "cuda":
+                torch.cuda.current_stream(self.device).synchronize()  # it may still be running
             self._recordings.popitem(last=False)
         graph = self._graphs()
-        static = [torch.empty_like(value, device=self._device) for value in inputs]
+        static = [torch.empty_like(value, device=self.device) for value in inputs]
         graph.copy_in(static, inputs)
         try:
             graph.warm_up(lambda: function(static))
@@ -132,11 +132,30 @@ class Captures:
             logger.warning("the stage %r runs eagerly, it is not captured: %s", stage, reason)
 
 
+def checked_capture(capture: bool | None, *, compiled: bool) -> bool:
+    """`capture=`: None is off.
+
+    Raises:
+        ValueError: if it is neither None nor a bool, or the predictor is a compiled one.
+    """
+    if capture is not None and not isinstance(capture, bool):
+        raise ValueError(f"capture must be None or True, got {capture!r}")
+    if capture and compiled:
+        raise ValueError("capture=True replays eager kernels; a compiled predictor has recordings of its own: drop one")
+    return bool(capture)
+
+
+def check_device_captures(device: torch.device) -> None:
+    """Refuse a device whose launches cannot be recorded.
+
+    Raises:
+        ValueError: naming the device and the mend.
+    """
+    if device.type != "cuda":
+        raise ValueError(f"capture=True needs a CUDA device, and the model is on {device}: move it, or drop capture")
+
+
 def _weights(modules: Sequence[nn.Module]) -> tuple[int, ...]:
     """Where the weights lie: a recording reads them there, even if their module has moved."""
     firsts = (next(module.parameters(), None) for module in modules)
     return tuple(0 if first is None else first.data_ptr() for first in firsts)
-
-
-def _autocast() -> tuple[bool, torch.dtype]:
-    return torch.is_autocast_enabled("cuda"), torch.get_autocast_dtype("cuda")

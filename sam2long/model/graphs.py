@@ -73,14 +73,8 @@ class CudaGraph:
             return run()
 
     def copy_in(self, static: Sequence[Tensor], inputs: Sequence[Tensor]) -> None:
-        """See `Graph.copy_in`; what lies on the device already takes one launch for many tensors."""
-        pairs = list(zip(static, inputs, strict=True))
-        here = [(into, value) for into, value in pairs if value.device == into.device]
-        if here:
-            torch._foreach_copy_([into for into, _ in here], [value for _, value in here], non_blocking=True)
-        for into, value in pairs:
-            if value.device != into.device:
-                into.copy_(value, non_blocking=True)
+        """See `Graph.copy_in`."""
+        copy_tensors(static, inputs)
 
     def replay(self) -> None:
         """See `Graph.replay`."""
@@ -96,12 +90,15 @@ def cuda_graphs(device: torch.device) -> GraphFactory:
 
 def _no_weight_cache() -> torch.autocast:
     """The autocast there is, without the cache whose half-precision weights would not outlive it."""
-    return torch.autocast(
-        "cuda",
-        dtype=torch.get_autocast_dtype("cuda"),
-        enabled=torch.is_autocast_enabled("cuda"),
-        cache_enabled=False,
-    )
+    enabled, dtype = cuda_autocast()
+    return torch.autocast("cuda", dtype=dtype, enabled=enabled, cache_enabled=False)
+
+
+def cuda_autocast() -> tuple[bool, torch.dtype]:
+    """Whether autocast is on for CUDA devices, and its type."""
+    if hasattr(torch, "get_autocast_dtype"):
+        return torch.is_autocast_enabled("cuda"), torch.get_autocast_dtype("cuda")
+    return torch.is_autocast_enabled(), torch.get_autocast_gpu_dtype()  # before PyTorch 2.4
 
 
 class RerunGraph:
@@ -123,11 +120,25 @@ class RerunGraph:
 
     def copy_in(self, static: Sequence[Tensor], inputs: Sequence[Tensor]) -> None:
         """See `Graph.copy_in`."""
-        for into, value in zip(static, inputs, strict=True):
-            into.copy_(value)
+        copy_tensors(static, inputs)
 
     def replay(self) -> None:
         """See `Graph.replay`."""
         assert self._run is not None
         for into, value in zip(self._outputs, self._run(), strict=True):
             into.copy_(value)
+
+
+def copy_tensors(into: Sequence[Tensor], values: Sequence[Tensor]) -> None:
+    """Copy tensors into others of their shapes; many of one kind take one launch."""
+    groups: dict[object, list[tuple[Tensor, Tensor]]] = {}
+    for static, value in zip(into, values, strict=True):
+        kind: object = (value.dtype, value.device)
+        if value.device != static.device or value.stride() != static.stride():
+            kind = id(static)
+        groups.setdefault(kind, []).append((static, value))
+    for pairs in groups.values():
+        if len(pairs) == 1:
+            pairs[0][0].copy_(pairs[0][1], non_blocking=True)
+        else:
+            torch._foreach_copy_([static for static, _ in pairs], [value for _, value in pairs], non_blocking=True)

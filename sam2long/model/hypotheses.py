@@ -96,6 +96,12 @@ class HypothesisModel:
     def _padded(self, pathways: list[PathwayMemory]) -> list[PathwayMemory]:
         return pathways + [pathways[-1]] * (self._model.padded_batch_size(len(pathways)) - len(pathways))
 
+    def finish(self, mask_logits: Sequence[Tensor]) -> list[tuple[Tensor, Tensor]]:
+        """What is committed of decided masks [1, 1, h, w]: logits with their holes filled, and `quantise` of them."""
+        batch = mask_logits[0] if len(mask_logits) == 1 else torch.cat(list(mask_logits))
+        pred_masks, levels = self._modules.finish(batch)
+        return [(own(pred_masks, row), levels[row : row + 1]) for row in range(len(mask_logits))]
+
     def remember(
         self, frame_idx: int, features: ImageFeatures, proposals: Proposals, picks: Sequence[Pick]
     ) -> list[Hypothesis]:

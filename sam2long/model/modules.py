@@ -15,7 +15,9 @@ import torch.nn.functional as F
 from sam2.modeling.sam2_base import NO_OBJ_SCORE
 from torch import Tensor
 
+from sam2long.model.holes import fill_holes
 from sam2long.model.image_features import ImageFeatures
+from sam2long.model.levels import quantise
 from sam2long.model.memory_tokens import MemoryItems, MemoryTokens
 from sam2long.model.seam import TrackingModel
 
@@ -131,6 +133,13 @@ class TrackingModules:
         if self._prompts is not None:
             self._prompts[batch_size] = prompt
         return prompt
+
+    # -- decided masks ---------------------------------------------------------------------------------------------
+
+    def finish(self, mask_logits: Tensor) -> tuple[Tensor, Tensor]:
+        """What is committed of decided masks [N, 1, h, w]: logits with their holes filled, and `quantise` of them."""
+        pred_masks = fill_holes(mask_logits, self._model.fill_hole_area)
+        return pred_masks, quantise(pred_masks)
 
     # -- object pointers and memory encoder ------------------------------------------------------------------------
 

@@ -48,6 +48,7 @@ class TrackingModel(MemoryEncodings, Protocol):
     soft_no_obj_ptr: bool
     fixed_no_obj_ptr: bool
     non_overlap_masks_for_mem_enc: bool
+    fill_hole_area: int
     reuses_buffers: bool
 
     @property

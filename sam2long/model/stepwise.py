@@ -39,6 +39,10 @@ class StepwisePredictor(SAM2VideoPredictor):
         self.captures = captures
         self._captured_encoder = None if captures is None else CapturedImageEncoder(self, captures)
 
+    def __getstate__(self) -> dict[str, Any]:
+        """A copy, or a pickle, has no recordings: they read the weights where they lay."""
+        return {**self.__dict__, "captures": None, "_captured_encoder": None}
+
     def padded_batch_size(self, batch_size: int) -> int:
         """How many rows a batch of `batch_size` pathways is run with: more where every size has its price."""
         if self.captures is None and not self.reuses_buffers:

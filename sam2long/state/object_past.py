@@ -6,7 +6,6 @@ from typing import Any, Protocol
 
 from torch import Tensor
 
-from sam2long.model.holes import fill_holes
 from sam2long.model.hypotheses import Hypothesis
 from sam2long.model.memory_bank import FrameMemory
 from sam2long.search.scores import FrameScores
@@ -17,7 +16,6 @@ from sam2long.state.tracked_frames import RecentFrames, TrackedFrame
 class PastModel(MemoryOptions, Protocol):
     """What reads and changes the past with SAM 2's own means."""
 
-    fill_hole_area: int
     clear_non_cond_mem_around_input: bool
 
     def restore_features(self, inference_state: dict[str, Any], obj_id: Any, frame_idx: int) -> Tensor:
@@ -92,11 +90,18 @@ class ObjectPast:
         if memory.features is None and memory.frame_idx in self._outputs()["non_cond_frame_outputs"]:
             memory.features = self._model.restore_features(self._state, self.obj_id, memory.frame_idx)
 
-    def commit(self, frame_idx: int, hypothesis: Hypothesis, scores: FrameScores) -> Tensor:
-        """Write a decided frame into SAM 2's state, in SAM 2's format plus its scores; returns its low-res logits."""
-        device = self._state["device"]
-        waited_on_host = hypothesis.mask_logits.device.type != device.type
-        pred_masks = fill_holes(hypothesis.mask_logits.to(device, non_blocking=True), self._model.fill_hole_area)
+    def commit(
+        self, frame_idx: int, hypothesis: Hypothesis, pred_masks: Tensor, levels: Tensor, scores: FrameScores
+    ) -> None:
+        """Write a decided frame into SAM 2's state, in SAM 2's format plus its scores.
+
+        Args:
+            frame_idx: the frame.
+            hypothesis: which was decided for.
+            pred_masks: its finished low-res logits, [1, 1, h, w].
+            levels: `quantise` of them.
+            scores: of the frame.
+        """
         frame = TrackedFrame(
             features=hypothesis.memory.features,
             pos_enc=self._state["constants"]["maskmem_pos_enc"],
@@ -105,11 +110,11 @@ class ObjectPast:
             object_score_logits=hypothesis.object_score_logits,
             scores=scores,
             storage_device=self._state["storage_device"],
+            levels=levels,
         )
         self._outputs()["non_cond_frame_outputs"][frame_idx] = frame
         self._recent.add(self.obj_id, frame)
         self._mark_tracked(frame_idx)
-        return pred_masks.cpu() if waited_on_host else pred_masks
 
     def pass_conditioning_frame(self, frame_idx: int) -> Tensor:
         """Pass a frame whose mask is known, as SAM 2 does; returns its low-res logits."""

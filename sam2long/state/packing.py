@@ -11,22 +11,14 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
+from sam2long.model.levels import NUM_LEVELS
 from sam2long.state.shelf import Shelf
 
-_NUM_LEVELS = 16
 _MAX_PACKED_BYTES = 5000
 # The memory encoder reads sigmoid(logits), so levels are even in probability; the outer two are saturated,
 # at the logits that SAM 2 writes for a given mask (+-10).
-_LEVEL_LOGITS = np.log((np.arange(_NUM_LEVELS) + 0.5) / (_NUM_LEVELS - 0.5 - np.arange(_NUM_LEVELS))).astype(np.float32)
+_LEVEL_LOGITS = np.log((np.arange(NUM_LEVELS) + 0.5) / (NUM_LEVELS - 0.5 - np.arange(NUM_LEVELS))).astype(np.float32)
 _LEVEL_LOGITS[0], _LEVEL_LOGITS[-1] = -10.0, 10.0
-
-
-def quantise(mask_logits: Tensor) -> Tensor:
-    """Logits as one of 16 levels of probability, uint8 of the same shape; level >= 8 is foreground (> 0)."""
-    levels = (mask_logits.sigmoid() * _NUM_LEVELS).floor().clamp(0, _NUM_LEVELS - 1)
-    # sigmoid rounds tiny logits to 0.5: which side of the boundary they are on comes from their sign
-    half = _NUM_LEVELS // 2
-    return torch.where(mask_logits > 0, levels.clamp(min=half), levels.clamp(max=half - 1)).to(torch.uint8)
 
 
 @dataclass(slots=True, frozen=True)
@@ -55,7 +47,7 @@ class PackedMask:
         data = zlib.compress((flat[::2] << 4 | flat[1::2]).tobytes(), 1)
         if len(data) <= _MAX_PACKED_BYTES:
             return cls(shelf.put(data), 16, levels.shape)
-        foreground = levels >= _NUM_LEVELS // 2
+        foreground = levels >= NUM_LEVELS // 2
         data = zlib.compress(np.packbits(foreground).tobytes(), 9)
         if len(data) <= _MAX_PACKED_BYTES:
             return cls(shelf.put(data), 4, levels.shape)
@@ -74,7 +66,7 @@ class PackedMask:
         kept = (*batch, -(-height // step), -(-width // step))
         foreground = np.unpackbits(data, count=int(np.prod(kept))).reshape(kept)
         foreground = foreground.repeat(step, axis=-2).repeat(step, axis=-1)[..., :height, :width]
-        return torch.from_numpy(_LEVEL_LOGITS[foreground * np.uint8(_NUM_LEVELS - 1)])
+        return torch.from_numpy(_LEVEL_LOGITS[foreground * np.uint8(NUM_LEVELS - 1)])
 
 
 @dataclass(slots=True, frozen=True)

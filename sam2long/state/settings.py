@@ -5,6 +5,8 @@ from __future__ import annotations
 from typing import Any
 
 from sam2long.config import MemoryTreeConfig, MemoryTreeLike, load_memory_tree
+from sam2long.model.captures import Captures, check_device_captures, checked_capture
+from sam2long.model.graphs import cuda_graphs
 from sam2long.model.memory_bank import FrameMemory
 from sam2long.model.stepwise import StepwisePredictor
 from sam2long.model.suitability import check_model_suits_tree
@@ -18,7 +20,7 @@ class SessionPredictor(StepwisePredictor):
 
     Attributes:
         memory_tree, max_pending_frames: settings of videos that have none of their own.
-        encode_ahead, select, choose_memory: of every pass; see `SAM2LongVideoPredictor`.
+        encode_ahead, select, choose_memory, capture: of every pass; see `SAM2LongVideoPredictor`.
     """
 
     memory_tree: MemoryTreeConfig
@@ -26,6 +28,7 @@ class SessionPredictor(StepwisePredictor):
     encode_ahead: int
     select: SelectFunction
     choose_memory: ChooseMemoryFunction[FrameMemory]
+    capture: bool
 
     def set_up(
         self,
@@ -34,6 +37,7 @@ class SessionPredictor(StepwisePredictor):
         encode_ahead: int,
         select: SelectFunction,
         choose_memory: ChooseMemoryFunction[FrameMemory],
+        capture: bool | None,
     ) -> None:
         """Check and take the settings.
 
@@ -45,6 +49,7 @@ class SessionPredictor(StepwisePredictor):
         self.encode_ahead = checked_count("encode_ahead", encode_ahead) or 0
         self.select = select
         self.choose_memory = choose_memory
+        self.capture = checked_capture(capture, compiled=self.reuses_buffers)
         check_model_suits_tree(self, self.memory_tree)
 
     def checked_settings(
@@ -70,12 +75,23 @@ class SessionPredictor(StepwisePredictor):
     ) -> dict[str, Any]:
         """An inference state over frames as the model reads them (`ModelFrames`, `HeldFrames`)."""
         config, pending = self.checked_settings(memory_tree, max_pending_frames)
+        self._begin_to_capture()
         inference_state = new_inference_state(frames, self.device, offload_video_to_cpu, offload_state_to_cpu)
         if memory_tree is not None or max_pending_frames is not None:
             inference_state[SESSION_KEY] = Session(config, pending)
         # SAM 2 does the same here: the backbone is warm and the frame most likely to be clicked is cached.
         self.image_features(inference_state, frame_idx=0)
         return inference_state
+
+    def _begin_to_capture(self) -> None:
+        """Make recordings on the device where the model is now.
+
+        Raises:
+            ValueError: if that is no CUDA device.
+        """
+        if self.capture and (self.captures is None or self.captures.device != self.device):
+            check_device_captures(self.device)
+            self.use_captures(Captures(cuda_graphs(self.device), self.device))
 
     def session(self, inference_state: dict[str, Any]) -> Session:
         """What belongs to the video; made where it is not there yet."""

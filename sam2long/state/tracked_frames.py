@@ -15,8 +15,9 @@ import torch
 from sam2.modeling.sam2_base import NO_OBJ_SCORE
 from torch import Tensor
 
+from sam2long.model.levels import quantise
 from sam2long.search.scores import FrameScores
-from sam2long.state.packing import PackedMask, PackedPointer, quantise
+from sam2long.state.packing import PackedMask, PackedPointer
 from sam2long.state.shelf import Shelf
 
 # Where a committed frame's entry in SAM 2's state carries its `FrameScores`.
@@ -32,6 +33,9 @@ class TrackedFrame(dict[str, Any]):
     While the frame is recent all values are SAM 2's tensors. `compact` packs it; then `pred_masks`, `obj_ptr`
     and `object_score_logits` are unpacked whenever they are read (signs exact unless the mask is noise, logits to
     about 1/16 of probability), and `maskmem_features` is None until the predictor computes it again.
+
+    Args:
+        levels: `quantise(pred_masks)`, if it is known already.
     """
 
     def __init__(
@@ -44,6 +48,7 @@ class TrackedFrame(dict[str, Any]):
         object_score_logits: Tensor,
         scores: FrameScores,
         storage_device: torch.device,
+        levels: Tensor | None = None,
     ) -> None:
         super().__init__(
             maskmem_features=None if features is None else features.to(storage_device, non_blocking=True),
@@ -55,7 +60,8 @@ class TrackedFrame(dict[str, Any]):
         self[SCORES_KEY] = scores
         # Copies to the host start now and are read when the frame is compacted, many frames later: no waiting.
         self._device, self._storage_device = obj_ptr.device, storage_device
-        self._levels: Tensor | None = quantise(pred_masks).to("cpu", non_blocking=True)
+        self._levels: Tensor | None = quantise(pred_masks) if levels is None else levels
+        self._levels = self._levels.to("cpu", non_blocking=True)
         self._host_ptr: Tensor | PackedPointer = obj_ptr.to("cpu", non_blocking=True)
 
     def compact(self, shelf: Shelf) -> None:

@@ -138,21 +138,21 @@ class ObjectTrack:
             node.output = hypothesis
             node.remembered = self._settings.remember(node.parent.remembered, hypothesis.memory)
 
-    def take(self, step: Step) -> None:
-        """Move to the frame and commit what that decides."""
+    def take(self, step: Step) -> list[Pending]:
+        """Move to the frame; returns the frames that decides."""
         tree = step.tree
         parents = {node: node.parent for node in step.slots if node.parent is not None}
         tree.grow(step.frame_idx, step.slots)
-        self._commit_decided(tree)
+        decided = tree.pop_decided()
         if self._settings.max_pending_frames is not None:
             while len(tree.pending) > self._settings.max_pending_frames:
                 tree.decide_oldest()
-                self._commit_decided(tree)
+                decided += tree.pop_decided()
         self._agreement.compare(tree, parents)
+        return decided
 
     def pass_conditioning_frame(self, frame_idx: int) -> None:
-        """Where the user gave the answer, it is known: the tree commits, and goes on from the corrected memory."""
-        self.settle()
+        """Where the user gave the answer, it is known; the tree, all decided, goes on from the corrected memory."""
         self.answers[frame_idx] = self.past.pass_conditioning_frame(frame_idx)
         if self.tree is not None:
             tip = self.tree.slots[0]
@@ -160,25 +160,29 @@ class ObjectTrack:
 
     # -- deciding and committing -----------------------------------------------------------------------------------
 
-    def settle(self) -> None:
-        """Commit all pending frames to the pathway of slot 0 (once copies to the host have arrived)."""
-        if self.tree is not None:
-            self.tree.decide_all()
-            self._commit_decided(self.tree)
+    def decide_all(self) -> list[Pending]:
+        """Decide all pending frames for the pathway of slot 0; returns them."""
+        if self.tree is None:
+            return []
+        self.tree.decide_all()
+        return self.tree.pop_decided()
 
-    def _commit_decided(self, tree: Tree) -> None:
-        for pending in tree.pop_decided():
-            hypothesis = pending.nodes[0].output
-            assert hypothesis is not None
-            memory = hypothesis.memory
-            scores = FrameScores(
-                memory.predicted_iou,
-                memory.occlusion_score,
-                hypothesis.score,
-                pending.margin,
-                pending.distinct_pathways,
-            )
-            self.answers[pending.frame_idx] = self.past.commit(pending.frame_idx, hypothesis, scores)
+    def commit(self, decided: Pending, pred_masks: Tensor, levels: Tensor) -> None:
+        """Commit a decided frame to SAM 2's state; what waited on the host is handed out from there.
+
+        Args:
+            decided: the frame.
+            pred_masks, levels: of the hypothesis it was decided for, as `HypothesisModel.finish` gives them.
+        """
+        hypothesis = decided.nodes[0].output
+        assert hypothesis is not None
+        memory = hypothesis.memory
+        scores = FrameScores(
+            memory.predicted_iou, memory.occlusion_score, hypothesis.score, decided.margin, decided.distinct_pathways
+        )
+        self.past.commit(decided.frame_idx, hypothesis, pred_masks, levels, scores)
+        waited_on_host = hypothesis.mask_logits.device.type != pred_masks.device.type
+        self.answers[decided.frame_idx] = pred_masks.cpu() if waited_on_host else pred_masks
 
     # -- waiting ---------------------------------------------------------------------------------------------------
 

@@ -24,6 +24,9 @@ from sam2long.state.object_past import ObjectPast, PastModel
 from sam2long.state.session import Session
 from sam2long.tracking.object_track import ObjectTrack, PassSettings, Step
 
+# A pass that ends may decide many frames at once; their masks are small.
+_COMMITTED_AT_ONCE = 32
+
 
 class BatchModel(Protocol):
     """What proposes and remembers masks, for all pathways at once (`model.hypotheses.HypothesisModel`)."""
@@ -35,6 +38,9 @@ class BatchModel(Protocol):
         self, frame_idx: int, features: ImageFeatures, proposals: Proposals, picks: Sequence[Pick]
     ) -> Sequence[Hypothesis]:
         """The memories of the masks that were selected."""
+
+    def finish(self, mask_logits: Sequence[Tensor]) -> Sequence[tuple[Tensor, Tensor]]:
+        """What is committed of decided masks."""
 
 
 class TreeModel(ImageModel, PastModel, BankOptions, Protocol):
@@ -116,12 +122,11 @@ class Propagation:
             self._run(frame_idx, steps)
         # Nothing is committed before the frame's computation has succeeded: an unreadable frame loses no other.
         self._waiting.append(frame_idx)
-        if not steps or any(track.tree for track in conditioned):  # what is committed now may be on its way to the host
-            wait_for_host_copies(self._device)
+        if conditioned:
+            self._commit([(track, decided) for track in conditioned for decided in track.decide_all()], waited=False)
         for track in conditioned:
             track.pass_conditioning_frame(frame_idx)
-        for track, step in steps:
-            track.take(step)
+        self._commit([(track, decided) for track, step in steps for decided in track.take(step)])
         for track in self.tracks.values():
             track.offload_long_waits(self._waiting)
 
@@ -138,6 +143,22 @@ class Propagation:
         for track, step in steps:
             track.remember(step, [next(hypotheses) for _ in step.picks])
 
+    def _commit(self, decided: Sequence[tuple[ObjectTrack, Pending]], *, waited: bool = True) -> None:
+        """Commit decided frames, all objects' in one batch.
+
+        Args:
+            decided: frames, in order for each object.
+            waited: whether the host has waited for the device since they began to wait on the host.
+        """
+        if not waited:
+            wait_for_host_copies(self._device)
+        for begin in range(0, len(decided), _COMMITTED_AT_ONCE):
+            batch = decided[begin : begin + _COMMITTED_AT_ONCE]
+            hypotheses = [frame.nodes[0].output for _, frame in batch]
+            masks = [h.mask_logits.to(self._device, non_blocking=True) for h in hypotheses if h is not None]
+            for (track, frame), (pred_masks, levels) in zip(batch, self._batch.finish(masks), strict=True):
+                track.commit(frame, pred_masks, levels)
+
     def ready(self) -> Iterator[tuple[int, list[Any], Tensor]]:
         """Frames decided for every object, in processing order, as `propagate_in_video` yields them.
 
@@ -152,9 +173,9 @@ class Propagation:
 
     def settle(self) -> None:
         """Commit all pending frames to the pathway of slot 0. Tracking may go on afterwards."""
-        wait_for_host_copies(self._device)
-        for track in self.tracks.values():
-            track.settle()
+        self._commit(
+            [(track, decided) for track in self.tracks.values() for decided in track.decide_all()], waited=False
+        )
 
     # -- what others may see ---------------------------------------------------------------------------------------
 

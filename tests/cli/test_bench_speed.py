@@ -11,7 +11,8 @@ import pytest
 import torch
 from support import GOLDEN
 
-from sam2long.bench.speed_run import STAGES, Contestant, Race, select_distinct
+from sam2long.bench.speed_models import Contestant, SpeedModels, select_distinct
+from sam2long.bench.speed_run import STAGES, Race
 from sam2long.cli import bench_speed
 from sam2long.cli.errors import UserError
 from sam2long.config import MemoryTreeConfig
@@ -40,7 +41,8 @@ def test_table_and_json(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> N
         assert result["rounds"] == 2
         assert set(result["stages_ms"]) == {*STAGES, "rest"}
         assert result["stages_ms"]["encoder"] > 0
-        assert result["peak_mb"] is None
+        assert (result["peak_mb"], result["launches"]) == (None, None), "no GPU; too few frames"
+        assert 0 < result["first_frame_s"] < result["warm_up_s"]
     assert {r["ratio"] for r in report["results"] if r["name"] == "SAM 2"} == {1.0}
     table = out.with_suffix(".md").read_text()
     assert table.strip() == capsys.readouterr().out.strip()
@@ -50,7 +52,7 @@ def test_table_and_json(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> N
 @pytest.mark.filterwarnings("ignore:(?s).*cannot import name '_C'")
 def test_rounds_that_are_done_are_kept(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """Whoever runs out of time in the second round has the first."""
-    run_round, rounds = Race._in_turns, []
+    run_round, rounds = Race.in_turns, []
 
     def interrupted(self: Race, *args: Any) -> dict[Contestant, float]:
         if rounds:
@@ -58,7 +60,7 @@ def test_rounds_that_are_done_are_kept(tmp_path: Path, monkeypatch: pytest.Monke
         rounds.append(run_round(self, *args))
         return rounds[0]
 
-    monkeypatch.setattr(Race, "_in_turns", interrupted)
+    monkeypatch.setattr(Race, "in_turns", interrupted)
     out = tmp_path / "speed.json"
     options = ["--config", str(GOLDEN / "model.yaml"), "--device", "cpu", "--frames", "4", "--regime", "shared"]
     with pytest.raises(KeyboardInterrupt):
@@ -72,11 +74,12 @@ def test_rounds_that_are_done_are_kept(tmp_path: Path, monkeypatch: pytest.Monke
 @pytest.mark.parametrize("num_objects", [1, 2])
 def test_frames_in_turns_are_all_tracked(num_objects: int) -> None:
     """On a CPU the contestants advance together, each with its own selection; every frame is paid for."""
-    race = Race(str(GOLDEN / "model.yaml"), None, torch.device("cpu"), num_frames=5)
+    models = SpeedModels(str(GOLDEN / "model.yaml"), None, torch.device("cpu"), num_frames=5)
+    race = Race(models)
     contestants = [Contestant(0, "sam2"), Contestant(3, "distinct"), Contestant(3, "shared")]
     decoded: list[int] = []
-    race._sam2.sam_mask_decoder.register_forward_hook(lambda _m, _a, output: decoded.append(output[0].shape[0]))
-    seconds = race._in_turns(contestants, num_objects)
+    models.sam2.sam_mask_decoder.register_forward_hook(lambda _m, _a, output: decoded.append(output[0].shape[0]))
+    seconds = race.in_turns(contestants, num_objects)
     assert list(seconds) == contestants
     assert min(seconds.values()) > 0
     sam2, shared = [1] * num_objects * 4, [num_objects] * 4

@@ -11,7 +11,7 @@ import torch
 from support import build_golden, moving_disks
 
 from sam2long import MemoryTreeConfig
-from sam2long.bench.speed_run import select_distinct
+from sam2long.bench.speed_models import select_distinct
 from sam2long.bench.synthetic_settings import remember_all
 from sam2long.model import modules
 from sam2long.model.image_features import ImageFeatures

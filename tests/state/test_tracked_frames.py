@@ -15,9 +15,10 @@ import torch
 from support import moving_disks, prompts
 
 from sam2long import MemoryTreeConfig, SAM2LongVideoPredictor
+from sam2long.model.levels import quantise
 from sam2long.search.scores import FrameScores
 from sam2long.state import tracked_frames
-from sam2long.state.packing import PackedMask, quantise
+from sam2long.state.packing import PackedMask
 from sam2long.state.shelf import Shelf
 from sam2long.state.tracked_frames import NUM_RECENT, TrackedFrame
 

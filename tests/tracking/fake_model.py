@@ -11,6 +11,7 @@ from torch import Tensor
 
 from sam2long.model.hypotheses import Hypothesis, Proposals
 from sam2long.model.image_features import ImageFeatures
+from sam2long.model.levels import quantise
 from sam2long.model.memory_bank import FrameMemory, MemoryBank, PathwayMemory
 from sam2long.model.modules import DecodedMasks
 from sam2long.search.picking import Pick
@@ -36,7 +37,6 @@ class FakeModel:
     only_obj_ptrs_in_the_past_for_eval: bool = False
     use_signed_tpos_enc_to_obj_ptrs: bool = False
     clear_non_cond_mem_around_input: bool = False
-    fill_hole_area: int = 0
     encode_ahead: int = 0
 
     def hypothesis_model(self, bank: MemoryBank, spatial_pos: Tensor, max_obj_ptrs: int) -> FakeModel:
@@ -64,6 +64,9 @@ class FakeModel:
             )
             for pick in picks
         ]
+
+    def finish(self, mask_logits: Sequence[Tensor]) -> list[tuple[Tensor, Tensor]]:
+        return [(mask, quantise(mask)) for mask in mask_logits]
 
     def at_video_res(self, inference_state: dict[str, Any], mask_logits: Tensor) -> Tensor:
         return mask_logits

@@ -44,7 +44,7 @@ def test_there_are_cases() -> None:
 
 
 @pytest.mark.parametrize("case", CASES)
-def test_case(case: str, predictor: SAM2LongVideoPredictor, tmp_path: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_case(case: str, either: SAM2LongVideoPredictor, tmp_path: Any, monkeypatch: pytest.MonkeyPatch) -> None:
     expected = json.loads((GOLDEN / f"{case}.json").read_text())
     arrays = np.load(GOLDEN / f"{case}.npz")
     write_clip(arrays, tmp_path)
@@ -55,15 +55,15 @@ def test_case(case: str, predictor: SAM2LongVideoPredictor, tmp_path: Any, monke
         seen.append((chosen, [c.occlusion_score for c in candidates if c.mask_idx == 0]))
         return chosen
 
-    monkeypatch.setattr(predictor, "select", select)
+    monkeypatch.setattr(either, "select", select)
     config = MemoryTreeConfig(
         num_pathways=expected["num_pathways"],
         iou_threshold=expected["iou_threshold"],
         uncertainty_threshold=expected["uncertainty_threshold"],
     )
-    state = predictor.init_state(str(tmp_path), memory_tree=config)
-    prompt(predictor, state, expected, arrays)
-    masks = {t: (logits[0, 0] > 0).numpy() for t, _, logits in predictor.propagate_in_video(state)}
+    state = either.init_state(str(tmp_path), memory_tree=config)
+    prompt(either, state, expected, arrays)
+    masks = {t: (logits[0, 0] > 0).numpy() for t, _, logits in either.propagate_in_video(state)}
 
     assert list(masks) == list(range(expected["num_frames"]))
     assert len(seen) == len(expected["frames"])
@@ -71,7 +71,7 @@ def test_case(case: str, predictor: SAM2LongVideoPredictor, tmp_path: Any, monke
         assert [(c.slot_idx, c.mask_idx) for c in chosen] == [(s["parent"], s["mask"]) for s in frame["slots"]], t
         assert [c.score for c in chosen] == pytest.approx([s["score"] for s in frame["slots"]], abs=2e-3)
         assert occlusion == pytest.approx(frame["occlusion"], abs=2e-3)
-    scores = predictor.get_scores(state, 1)
+    scores = either.get_scores(state, 1)
     for t, answer in expected["answer"].items():
         got = scores[int(t)]
         assert (got.cumulative_score, got.predicted_iou, got.occlusion_score) == pytest.approx(

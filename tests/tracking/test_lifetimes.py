@@ -11,7 +11,7 @@ import pytest
 from support import moving_disks, prompts
 
 from sam2long import MemoryTreeConfig, SAM2LongVideoPredictor
-from sam2long.bench.speed_run import select_distinct
+from sam2long.bench.speed_models import select_distinct
 from sam2long.model.hypotheses import Hypothesis
 from sam2long.state.session import SESSION_KEY
 from sam2long.state.tracked_frames import NUM_RECENT

@@ -21,7 +21,7 @@ import pytest
 import torch
 from hypothesis import HealthCheck, Phase, given, note, seed, settings
 from sam2.sam2_video_predictor import SAM2VideoPredictor
-from support import assert_same
+from support import assert_same, captured_golden
 
 from sam2long import MemoryTreeConfig, SAM2LongVideoPredictor
 from sam2long.search.selection import EPSILON
@@ -251,18 +251,20 @@ class ThreePredictors:
         self,
         predictor: SAM2LongVideoPredictor,
         sam2_predictor: SAM2VideoPredictor,
+        tree_predictor: SAM2LongVideoPredictor,
         folder: str,
         masks: np.ndarray,
         tree: MemoryTreeConfig,
         max_pending_frames: int | None,
         offload: bool,
     ) -> None:
-        self.predictor, self.sam2_predictor, self.masks = predictor, sam2_predictor, masks
+        self.predictor, self.sam2_predictor, self.tree_predictor = predictor, sam2_predictor, tree_predictor
+        self.masks = masks
         self.num_pathways, self.pending = tree.num_pathways, max_pending_frames
         self.theirs = sam2_predictor.init_state(folder, offload_state_to_cpu=offload)
         one = MemoryTreeConfig(num_pathways=1)
         self.ours = predictor.init_state(folder, offload_state_to_cpu=offload, memory_tree=one)
-        self.tree = predictor.init_state(
+        self.tree = tree_predictor.init_state(
             folder, offload_state_to_cpu=offload, memory_tree=tree, max_pending_frames=max_pending_frames
         )
         # A tree tracks ahead of what it yields, so after a break its state knows more frames than SAM 2's; and it
@@ -277,7 +279,7 @@ class ThreePredictors:
     def _call(self, name: str, *args: Any, **kwargs: Any) -> None:
         theirs = outcome(lambda: getattr(self.sam2_predictor, name)(self.theirs, *args, **kwargs))
         ours = outcome(lambda: getattr(self.predictor, name)(self.ours, *args, **kwargs))
-        tree = outcome(lambda: getattr(self.predictor, name)(self.tree, *args, **kwargs))
+        tree = outcome(lambda: getattr(self.tree_predictor, name)(self.tree, *args, **kwargs))
         assert_same_as_sam2(ours, theirs)
         if self.in_step:
             assert form(tree) == form(theirs)
@@ -358,11 +360,11 @@ class ThreePredictors:
     def _open(self, start: int | None, count: int | None, reverse: bool) -> Passes:
         arguments = {"start_frame_idx": start, "max_frame_num_to_track": count, "reverse": reverse}
         order = expected_order(self._earliest_prompt() if start is None else start, count, reverse)
-        tree = self.predictor.propagate_in_video(self.tree, **arguments)
+        tree = self.tree_predictor.propagate_in_video(self.tree, **arguments)
         return (
             self.sam2_predictor.propagate_in_video(self.theirs, **arguments),
             self.predictor.propagate_in_video(self.ours, **arguments),
-            CheckedPass(self.predictor, self.tree, self.num_pathways, order, tree),
+            CheckedPass(self.tree_predictor, self.tree, self.num_pathways, order, tree),
         )
 
     def _earliest_prompt(self) -> int:
@@ -405,6 +407,8 @@ def test_random_calls(
     clip_folder: str,
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
+    replaying = captured_golden()
+
     @given(
         first=calls(("points", "box", "mask")),
         rest=st.lists(calls(), min_size=NUM_STEPS - 1, max_size=NUM_STEPS - 1),
@@ -413,6 +417,7 @@ def test_random_calls(
         max_pending_frames=st.sampled_from((None, 0, 3)),
         offload=st.booleans(),
         only_past=st.sampled_from((False, False, True)),
+        captured=st.booleans(),
     )
     @settings(
         max_examples=NUM_SEQUENCES,
@@ -431,13 +436,17 @@ def test_random_calls(
         max_pending_frames: int | None,
         offload: bool,
         only_past: bool,
+        captured: bool,
     ) -> None:
         # True, as in SAM 2's configs, has sam2 fail on frames before an object's first prompt (in float32, a
         # memory of bfloat16 features and no pointer); False lets the calls after that be compared as well.
-        for one in (predictor, sam2_predictor):
+        for one in (predictor, sam2_predictor, replaying):
             monkeypatch.setattr(one, "only_obj_ptrs_in_the_past_for_eval", only_past)
         tree = MemoryTreeConfig(num_pathways=num_pathways, uncertainty_threshold=uncertainty)
-        three = ThreePredictors(predictor, sam2_predictor, clip_folder, clip[1], tree, max_pending_frames, offload)
+        tree_predictor = replaying if captured else predictor
+        three = ThreePredictors(
+            predictor, sam2_predictor, tree_predictor, clip_folder, clip[1], tree, max_pending_frames, offload
+        )
         for call in (first, *rest):
             note(f"{call}")
             three.run(call)

@@ -54,36 +54,36 @@ def assert_equal(got: dict[int, torch.Tensor], expected: dict[int, torch.Tensor]
 
 
 @pytest.mark.parametrize("kind", ["point", "two objects"])
-def test_a_stream_gives_the_masks_of_the_video(kind: str, predictor: SAM2LongVideoPredictor, long_clip: Clip) -> None:
-    expected = video(predictor, long_clip, kind)
-    state = begin(predictor, long_clip, kind)
-    calls = track(predictor, state, long_clip[0][1:])
+def test_a_stream_gives_the_masks_of_the_video(kind: str, either: SAM2LongVideoPredictor, long_clip: Clip) -> None:
+    expected = video(either, long_clip, kind)
+    state = begin(either, long_clip, kind)
+    calls = track(either, state, long_clip[0][1:])
     assert any(not call for call in calls), "no frame had to wait: the comparison would prove little"
-    calls.append(predictor.finish_stream(state))
+    calls.append(either.finish_stream(state))
     assert_equal(masks_of(calls), {t: expected[t] for t in range(1, NUM_FRAMES)})
     assert all(ids == state["obj_ids"] for call in calls for _, ids, _ in call)
-    assert predictor.finish_stream(state) == []
+    assert either.finish_stream(state) == []
 
 
 @pytest.mark.parametrize("kind", ["point", "two objects"])
 def test_without_waiting_every_call_gives_its_own_frame(
-    kind: str, predictor: SAM2LongVideoPredictor, long_clip: Clip
+    kind: str, either: SAM2LongVideoPredictor, long_clip: Clip
 ) -> None:
-    expected = video(predictor, long_clip, kind, pending=0)
-    state = begin(predictor, long_clip, kind, pending=0)
+    expected = video(either, long_clip, kind, pending=0)
+    state = begin(either, long_clip, kind, pending=0)
     for t in range(1, NUM_FRAMES):
-        decided = predictor.track_frame(state, long_clip[0][t])
+        decided = either.track_frame(state, long_clip[0][t])
         assert [frame_idx for frame_idx, _, _ in decided] == [t]
         assert torch.equal(decided[0][2], expected[t])
-    assert predictor.finish_stream(state) == []
+    assert either.finish_stream(state) == []
 
 
-def test_the_wait_is_bounded(predictor: SAM2LongVideoPredictor, long_clip: Clip) -> None:
+def test_the_wait_is_bounded(either: SAM2LongVideoPredictor, long_clip: Clip) -> None:
     waits = {}
     for pending in (2, None):
-        state, num_yielded, waits[pending] = begin(predictor, long_clip, "point", pending), 0, 0
+        state, num_yielded, waits[pending] = begin(either, long_clip, "point", pending), 0, 0
         for t in range(1, NUM_FRAMES):
-            num_yielded += len(predictor.track_frame(state, long_clip[0][t]))
+            num_yielded += len(either.track_frame(state, long_clip[0][t]))
             waits[pending] = max(waits[pending], t - num_yielded)
     assert waits[2] == 2
     assert waits[None] > 2
@@ -100,38 +100,38 @@ def test_tensors_are_taken_too(predictor: SAM2LongVideoPredictor, long_clip: Cli
 
 @pytest.mark.parametrize("kind", ["click", "object"])
 def test_prompts_while_streaming_equal_those_between_two_passes(
-    kind: str, predictor: SAM2LongVideoPredictor, long_clip: Clip
+    kind: str, either: SAM2LongVideoPredictor, long_clip: Clip
 ) -> None:
     frames, truth = long_clip
 
     def prompt(state: dict[str, Any]) -> None:
         if kind == "click":
-            predictor.add_new_points_or_box(state, 9, 1, points=[[40.0, 50.0], [90.0, 20.0]], labels=[1, 0])
+            either.add_new_points_or_box(state, 9, 1, points=[[40.0, 50.0], [90.0, 20.0]], labels=[1, 0])
         else:
-            predictor.add_new_mask(state, 9, 2, truth[1, 9])
+            either.add_new_mask(state, 9, 2, truth[1, 9])
 
-    state = predictor.init_state(frames, memory_tree=BRANCHING)
-    prompts(long_clip)["point"](predictor, state)
-    expected = {t: m for t, _, m in predictor.propagate_in_video(state, max_frame_num_to_track=9)}
+    state = either.init_state(frames, memory_tree=BRANCHING)
+    prompts(long_clip)["point"](either, state)
+    expected = {t: m for t, _, m in either.propagate_in_video(state, max_frame_num_to_track=9)}
     prompt(state)
-    expected |= {t: m for t, _, m in predictor.propagate_in_video(state, start_frame_idx=10)}
+    expected |= {t: m for t, _, m in either.propagate_in_video(state, start_frame_idx=10)}
 
-    state = begin(predictor, long_clip, "point")
-    calls = track(predictor, state, frames[1:10])
+    state = begin(either, long_clip, "point")
+    calls = track(either, state, frames[1:10])
     prompt(state)
-    calls += track(predictor, state, frames[10:])
-    calls.append(predictor.finish_stream(state))
+    calls += track(either, state, frames[10:])
+    calls.append(either.finish_stream(state))
     assert_equal(masks_of(calls), {t: expected[t] for t in range(1, NUM_FRAMES)})
     assert {t: m.shape[0] for t, m in masks_of(calls).items()} == {
         t: 2 if kind == "object" and t > 9 else 1 for t in range(1, NUM_FRAMES)
     }
 
 
-def test_an_object_removed_while_streaming(predictor: SAM2LongVideoPredictor, long_clip: Clip) -> None:
-    state = begin(predictor, long_clip, "two objects", pending=0)
-    track(predictor, state, long_clip[0][1:5])
-    predictor.remove_object(state, 7)
-    ((t, obj_ids, masks),) = predictor.track_frame(state, long_clip[0][5])
+def test_an_object_removed_while_streaming(either: SAM2LongVideoPredictor, long_clip: Clip) -> None:
+    state = begin(either, long_clip, "two objects", pending=0)
+    track(either, state, long_clip[0][1:5])
+    either.remove_object(state, 7)
+    ((t, obj_ids, masks),) = either.track_frame(state, long_clip[0][5])
     assert (t, obj_ids, masks.shape[0]) == (5, [3], 1)
 
 
