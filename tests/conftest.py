@@ -15,6 +15,8 @@ from sam2long import SAM2LongVideoPredictor
 
 # sam2 and sam2long draw a progress bar per pass; in test output it is noise.
 os.environ.setdefault("TQDM_DISABLE", "1")
+# What a failed assertion compared is printed for these modules as for those of tests.
+pytest.register_assert_rewrite("checked_pass", "interaction_calls", "saving_jobs", "three_predictors")
 torch.set_num_threads(min(2, torch.get_num_threads()))
 
 

@@ -3,23 +3,17 @@
 from __future__ import annotations
 
 import json
-import os
-import signal
-import subprocess
-import sys
-import time
 from fractions import Fraction
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import pytest
 import torch
 from PIL import Image
+from tracked_runs import HEIGHT, NUM_FRAMES, WIDTH, clip, read_masks, read_strictly
 
 from sam2long import MemoryTreeConfig
 from sam2long.cli import main
-from sam2long.cli.interrupt import until_interrupted
 from sam2long.cli.overlay_video import mp4_writer
 from sam2long.cli.prompts import MAX_OBJ_ID
 from sam2long.cli.track_job import id_map
@@ -27,22 +21,6 @@ from sam2long.model_choice import embedded_model
 from sam2long.views.visualize import davis_palette
 
 av = pytest.importorskip("av")
-
-HEIGHT, WIDTH, NUM_FRAMES = 97, 129, 7  # odd: mp4 needs even sizes
-
-
-def clip(num_frames: int = NUM_FRAMES) -> np.ndarray:
-    """A red and a blue disk that cross on noise, uint8 [T, H, W, 3]."""
-    rng = np.random.default_rng(0)
-    ground = rng.integers(60, 120, (HEIGHT, WIDTH, 3)).astype(np.uint8)
-    y, x = np.mgrid[:HEIGHT, :WIDTH]
-    frames = []
-    for t in range(num_frames):
-        frame = ground.copy()
-        frame[(x - 40 - 6 * t) ** 2 + (y - 45) ** 2 < 300] = (220, 40, 30)
-        frame[(x - 90 + 6 * t) ** 2 + (y - 55) ** 2 < 300] = (30, 40, 220)
-        frames.append(frame)
-    return np.stack(frames)
 
 
 @pytest.fixture
@@ -56,17 +34,6 @@ def folder(tmp_path: Path) -> Path:
 
 def names(path: Path) -> list[str]:
     return sorted(entry.name for entry in path.iterdir())
-
-
-def read_masks(out: Path) -> dict[str, np.ndarray]:
-    return {path.stem: np.array(Image.open(path)) for path in sorted((out / "masks").iterdir())}
-
-
-def read_strictly(path: Path) -> Any:
-    def refuse(constant: str) -> None:
-        raise AssertionError(f"{constant} is not JSON")
-
-    return json.loads(path.read_text(), parse_constant=refuse)
 
 
 def test_everything_a_run_writes(folder: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
@@ -254,71 +221,3 @@ def test_a_damaged_frame_ends_the_run_and_keeps_what_came_before(
     assert str(out) in error
     assert names(out / "masks") == [f"frame_{t:03d}.png" for t in range(4)]
     assert names(out) == ["masks", "run.json", "scores.json"]
-
-
-# --- Ctrl-C ----------------------------------------------------------------------------------------------
-
-
-def results(stop_at: int | None = None) -> Any:
-    """Three results, the last two handed over together at the end or when an exception arrives."""
-    pending = [1, 2]
-    try:
-        yield 0
-        if stop_at is not None:
-            os.kill(os.getpid(), signal.SIGINT)
-            time.sleep(5)  # the signal arrives here
-        raise AssertionError("never reached")
-    except Exception as error:
-        yield from pending
-        if not isinstance(error, AssertionError):
-            raise
-
-
-@pytest.mark.parametrize("where", ["in the generator", "in the consumer"])
-def test_ctrl_c_gets_what_is_pending(where: str) -> None:
-    seen = []
-    before = signal.getsignal(signal.SIGINT)
-
-    def consume() -> None:
-        for result in until_interrupted(results(stop_at=0 if where == "in the generator" else None)):
-            if where == "in the consumer" and result == 0:
-                os.kill(os.getpid(), signal.SIGINT)
-                time.sleep(0.01)
-            seen.append(result)
-
-    with pytest.raises(KeyboardInterrupt):
-        consume()
-    assert seen == [0, 1, 2]
-    assert signal.getsignal(signal.SIGINT) is before
-
-
-def test_ctrl_c_keeps_what_was_tracked(tmp_path: Path) -> None:
-    folder = tmp_path / "video"
-    folder.mkdir()
-    for t, frame in enumerate(clip(20)):
-        for turn in range(30):
-            Image.fromarray(frame).save(folder / f"{20 * turn + t:05d}.jpg")
-    out = tmp_path / "out"
-    process = subprocess.Popen(
-        [sys.executable, "-m", "sam2long", "track", str(folder), "--point", "40,45", "-o", str(out)],
-        stdout=subprocess.PIPE,
-        stderr=subprocess.PIPE,
-        text=True,
-        env={**os.environ, "OMP_NUM_THREADS": "1"},
-    )
-    deadline = time.monotonic() + 120
-    while len(list((out / "masks").glob("*.png"))) < 5 and time.monotonic() < deadline and process.poll() is None:
-        time.sleep(0.05)
-    process.send_signal(signal.SIGINT)
-    printed, errors = process.communicate(timeout=60)
-    assert process.returncode == 130, errors
-    assert errors.splitlines()[-1] == "sam2long: interrupted"
-    assert "Traceback" not in errors
-    masks = read_masks(out)
-    assert 5 <= len(masks) < 600
-    assert all(mask.shape == (HEIGHT, WIDTH) for mask in masks.values())
-    scores = read_strictly(out / "scores.json")["objects"][0]["frames"]
-    assert {frame["name"] for frame in scores} == set(masks) - {"00000"}
-    assert f"({len(masks)} of 600 frames)" in printed
-    assert [path.name for path in out.rglob(".*")] == []
-    assert not (out / "overlay.mp4").exists()

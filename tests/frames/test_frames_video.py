@@ -1,77 +1,26 @@
-"""Video files and streams: every frame by number equals sequential decoding, whatever the codec does."""
+"""Video files: every frame by number equals sequential decoding, whatever the codec does."""
 
 from __future__ import annotations
 
-import functools
 import gc
-import http.server
 import io
 import os
 import random
 import struct
-import subprocess
-import sys
 import threading
-from collections.abc import Iterator
-from fractions import Fraction
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pytest
+from video_files import decode_in_order, write_clip
 
-from sam2long.frames import FrameError, open_frames, stream_frames
+from sam2long.frames import open_frames, stream_frames
 from sam2long.frames.video import VideoFrames
 
 av = pytest.importorskip("av")
 
 OPEN_GOP = "open-gop=1:bframes=4:keyint=12:min-keyint=4"
-
-
-def picture(number: int, height: int = 96, width: int = 128) -> np.ndarray:
-    """A moving gradient with a square that jumps: no two pictures alike."""
-    ys, xs = np.mgrid[:height, :width]
-    image = np.stack([xs + 7 * number, 2 * ys + 3 * number, (xs + ys) // 2 + 5 * number], axis=-1).astype(np.uint8)
-    rng = np.random.default_rng(number)
-    y, x = rng.integers(10, height - 30), rng.integers(10, width - 30)
-    image[y : y + 20, x : x + 20] = rng.integers(0, 255, 3)
-    return image
-
-
-def write_clip(
-    path: Path,
-    codec: str = "libx264",
-    *,
-    num_frames: int = 60,
-    pixel_format: str = "yuv420p",
-    gop: int = 12,
-    b_frames: int | None = None,
-    milliseconds: list[int] | None = None,
-    codec_options: dict[str, str] | None = None,
-    file_options: dict[str, str] | None = None,
-    size: tuple[int, int] = (96, 128),
-) -> Path:
-    with av.open(str(path), "w", options=file_options or {}) as container:
-        stream = container.add_stream(codec, rate=25, options=codec_options or {})
-        stream.height, stream.width = size
-        stream.pix_fmt = pixel_format
-        stream.codec_context.gop_size = gop
-        if b_frames is not None:
-            stream.codec_context.max_b_frames = b_frames
-        if milliseconds is not None:
-            stream.codec_context.time_base = Fraction(1, 1000)
-        for number in range(num_frames):
-            frame = av.VideoFrame.from_ndarray(picture(number, *size), "rgb24").reformat(format=pixel_format)
-            if milliseconds is not None:
-                frame.pts, frame.time_base = milliseconds[number], Fraction(1, 1000)
-            container.mux(stream.encode(frame))
-        container.mux(stream.encode())
-    return path
-
-
-def decode_in_order(path: Path) -> list[np.ndarray]:
-    with av.open(str(path)) as container:
-        return [frame.to_ndarray(format="rgb24") for frame in container.decode(video=0)]
 
 
 def irregular(start: int = 0) -> list[int]:
@@ -262,220 +211,3 @@ def test_reading_from_several_threads(tmp_path: Path) -> None:
     for thread in threads:
         thread.join(60)
     assert wrong == []
-
-
-class TestDamage:
-    def readable(self, source: Any, expected: list[np.ndarray]) -> list[bool | None]:
-        """Per frame: does it read as in the whole file? None: it does not read, and says which it is."""
-        result: list[bool | None] = []
-        for frame_idx in range(len(source)):
-            try:
-                result.append(np.array_equal(source[frame_idx], expected[frame_idx]))
-            except FrameError as error:
-                said_so = str(error).startswith(f"frame {frame_idx} of {source._label}: it cannot be decoded")
-                result.append(None if said_so else pytest.fail(str(error)))
-        return result
-
-    def test_truncated_file_gives_the_frames_it_has(self, tmp_path: Path) -> None:
-        path = write_clip(tmp_path / "a.mp4", file_options={"movflags": "faststart"}, size=(192, 256))
-        expected = decode_in_order(path)
-        content = path.read_bytes()
-        path.write_bytes(content[: len(content) * 2 // 3])
-        source = open_frames(path)
-        assert 24 <= len(source) < 60
-        assert all(self.readable(source, expected)[: len(source) - 12])  # all but the last group
-
-    def test_damage_in_the_middle_spoils_its_group_alone(self, tmp_path: Path) -> None:
-        path = write_clip(tmp_path / "a.mp4", size=(192, 256), file_options={"movflags": "faststart"})
-        expected = decode_in_order(path)
-        with av.open(str(path)) as container:
-            keys = [packet.pos for packet in container.demux(video=0) if packet.is_keyframe]
-        assert len(keys) >= 4
-        content = bytearray(path.read_bytes())
-        content[keys[2] : keys[3]] = bytes(keys[3] - keys[2])
-        path.write_bytes(content)
-        source = open_frames(path)
-        assert len(source) == 60
-        good = self.readable(source, expected)
-        assert all(good[:20])
-        assert not all(good[20:40])
-        assert all(good[-12:])
-        last = max(frame_idx for frame_idx, ok in enumerate(good) if not ok)
-        np.testing.assert_array_equal(source[last + 1], expected[last + 1])  # after a failed read, any order
-        np.testing.assert_array_equal(source[3], expected[3])
-
-    def test_size_that_changes_midway(self, tmp_path: Path) -> None:
-        first = write_clip(tmp_path / "a.ts", num_frames=30)
-        second = write_clip(tmp_path / "b.ts", num_frames=30, size=(64, 96))
-        joined = tmp_path / "joined.ts"
-        joined.write_bytes(first.read_bytes() + second.read_bytes())
-        source = open_frames(joined)
-        assert (len(source), source.height, source.width) == (60, 96, 128)
-        np.testing.assert_array_equal(source[29], decode_in_order(first)[29])
-        with pytest.raises(FrameError, match=r"frame 45 of .*joined\.ts: it is 96x64 pixels, but the video is 128x96"):
-            source[45]
-        np.testing.assert_array_equal(source[2], decode_in_order(first)[2])
-
-    @pytest.mark.parametrize(
-        ("content", "message"),
-        [(b"", "is empty"), (b"hello " * 99, "FFmpeg cannot read"), (bytes(9999), "FFmpeg cannot read")],
-    )
-    def test_what_is_no_video(self, tmp_path: Path, content: bytes, message: str) -> None:
-        path = tmp_path / "a.mp4"
-        path.write_bytes(content)
-        with pytest.raises(ValueError, match=rf"a\.mp4.*{message}|{message}.*a\.mp4"):
-            open_frames(path)
-
-    def test_index_at_the_end_lost(self, tmp_path: Path) -> None:
-        path = write_clip(tmp_path / "a.mp4")
-        path.write_bytes(path.read_bytes()[:3000])
-        with pytest.raises(ValueError, match=r"FFmpeg cannot read .*a\.mp4"):
-            open_frames(path)
-
-    def test_audio_alone(self, tmp_path: Path) -> None:
-        with av.open(str(tmp_path / "a.wav"), "w") as container:
-            stream = container.add_stream("pcm_s16le", rate=8000)
-            frame = av.AudioFrame.from_ndarray(np.zeros((1, 800), np.int16), format="s16", layout="mono")
-            frame.sample_rate = 8000
-            container.mux(stream.encode(frame))
-        with pytest.raises(ValueError, match=r"a\.wav holds no video"):
-            open_frames(tmp_path / "a.wav")
-
-    def test_file_whose_frames_are_all_lost(self, tmp_path: Path) -> None:
-        path = write_clip(tmp_path / "a.mp4", file_options={"movflags": "faststart"})
-        content = bytearray(path.read_bytes())
-        place = content.find(b"mdat") + 4
-        content[place:] = bytes(len(content) - place)
-        path.write_bytes(content)
-        with pytest.raises(ValueError, match=r"a\.mp4 holds no frame that can be decoded"):
-            open_frames(path)
-
-
-def test_file_that_vanishes_while_it_is_read(tmp_path: Path) -> None:
-    path = write_clip(tmp_path / "a.h264")  # no time stamps: going back means opening it again
-    expected = decode_in_order(path)
-    source = open_frames(path)
-    source[45]
-    content = path.read_bytes()
-    path.unlink()
-    with pytest.raises(FrameError, match=r"frame 2 of .*a\.h264: it cannot be opened again"):
-        source[2]
-    np.testing.assert_array_equal(source[50], expected[50])  # what comes next still reads
-    path.write_bytes(content)
-    np.testing.assert_array_equal(source[2], expected[2])
-
-
-def test_closed_video_says_so(tmp_path: Path) -> None:
-    source = open_frames(write_clip(tmp_path / "a.mp4", num_frames=3))
-    source.close()
-    source.close()
-    with pytest.raises(ValueError, match=r"a\.mp4 is closed"):
-        source[0]
-
-
-def test_missing_pyav_names_the_extra(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    path = write_clip(tmp_path / "a.mp4", num_frames=3)
-    monkeypatch.setitem(sys.modules, "av", None)
-    with pytest.raises(ImportError, match=r"pip install 'sam2long\[video\]'"):
-        open_frames(path)
-
-
-def test_package_imports_without_pyav() -> None:
-    program = "import sys; sys.modules['av'] = None; import sam2long.frames"
-    subprocess.run([sys.executable, "-c", program], check=True, timeout=60)
-
-
-class TestStreams:
-    def test_file_as_a_stream(self, tmp_path: Path) -> None:
-        path = write_clip(tmp_path / "a.mp4")
-        expected = decode_in_order(path)
-        frames = list(stream_frames(path))
-        assert len(frames) == len(expected)
-        for frame, other in zip(frames, expected, strict=True):
-            np.testing.assert_array_equal(frame, other)
-
-    def test_pipe_gives_frames_before_it_ends(self, tmp_path: Path) -> None:
-        path = write_clip(tmp_path / "a.ts", num_frames=300, size=(192, 256))
-        expected = decode_in_order(path)
-        pipe = tmp_path / "pipe"
-        os.mkfifo(pipe)
-        go_on = threading.Event()
-
-        def feed() -> None:
-            content = path.read_bytes()
-            with pipe.open("wb", buffering=0) as file:
-                file.write(content[: len(content) * 9 // 10])
-                assert go_on.wait(30)
-                file.write(content[len(content) * 9 // 10 :])
-
-        feeder = threading.Thread(target=feed)
-        feeder.start()
-        frames = stream_frames(pipe)
-        for frame_idx in range(100):
-            np.testing.assert_array_equal(next(frames), expected[frame_idx])
-        go_on.set()  # 100 frames are here although the feeder still holds the end back
-        assert sum(1 for _ in frames) == 200
-        feeder.join()
-
-    @pytest.mark.parametrize("call", ["stream_frames('-')", "open_frames('-')"])
-    def test_standard_input(self, tmp_path: Path, call: str) -> None:
-        path = write_clip(tmp_path / "a.ts", num_frames=20)
-        program = f"from sam2long.frames import *; print(sum(int(f.sum()) for f in {call}))"
-        with path.open("rb") as file:
-            done = subprocess.run(
-                [sys.executable, "-c", program], stdin=file, capture_output=True, text=True, timeout=60, check=True
-            )
-        assert int(done.stdout) == sum(int(frame.sum()) for frame in decode_in_order(path))
-
-    def test_pipe_opened_by_index_is_spooled(self, tmp_path: Path) -> None:
-        path = write_clip(tmp_path / "a.ts", num_frames=20)
-        pipe = tmp_path / "pipe"
-        os.mkfifo(pipe)
-        feeder = threading.Thread(target=lambda: pipe.write_bytes(path.read_bytes()))
-        feeder.start()
-        source = open_frames(pipe)
-        feeder.join()
-        np.testing.assert_array_equal(source[3], decode_in_order(path)[3])
-        assert len(source) == 20
-
-    def test_http(self, tmp_path: Path, server: str) -> None:
-        path = write_clip(tmp_path / "a.mp4", file_options={"movflags": "faststart"})
-        expected = decode_in_order(path)
-        np.testing.assert_array_equal(next(stream_frames(f"{server}/a.mp4")), expected[0])
-        source = open_frames(f"{server}/a.mp4")
-        for frame_idx in (50, 3, 59):
-            np.testing.assert_array_equal(source[frame_idx], expected[frame_idx])
-        with pytest.raises(ValueError, match=r"FFmpeg cannot read .*missing\.mp4"):
-            open_frames(f"{server}/missing.mp4")
-
-    def test_size_change_is_an_error(self, tmp_path: Path) -> None:
-        first = write_clip(tmp_path / "a.ts", num_frames=10)
-        second = write_clip(tmp_path / "b.ts", num_frames=10, size=(64, 96))
-        (tmp_path / "c.ts").write_bytes(first.read_bytes() + second.read_bytes())
-        frames = stream_frames(tmp_path / "c.ts")
-        for _ in range(10):
-            next(frames)
-        with pytest.raises(FrameError, match=r"frame 10 of .*c\.ts: it is 96x64"):
-            next(frames)
-
-    def test_errors_before_the_first_frame(self, tmp_path: Path) -> None:
-        with pytest.raises(FileNotFoundError, match="nowhere"):
-            stream_frames(tmp_path / "nowhere")
-        with pytest.raises(ValueError, match="is a folder"):
-            stream_frames(tmp_path)
-        for live in ("rtsp://127.0.0.1:1/camera", "/dev/null"):
-            with pytest.raises(ValueError, match="is live"):
-                open_frames(live)
-
-
-@pytest.fixture
-def server(tmp_path: Path) -> Iterator[str]:
-    class Quiet(http.server.SimpleHTTPRequestHandler):
-        def log_message(self, *_: Any) -> None:
-            pass
-
-    handler = functools.partial(Quiet, directory=str(tmp_path))
-    with http.server.ThreadingHTTPServer(("127.0.0.1", 0), handler) as running:
-        threading.Thread(target=running.serve_forever, daemon=True).start()
-        yield f"http://127.0.0.1:{running.server_address[1]}"
-        running.shutdown()
