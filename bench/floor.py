@@ -9,6 +9,7 @@ a frame launches, which do not depend on the image's size: it tracks small image
 
 from __future__ import annotations
 
+import os
 from dataclasses import dataclass
 
 import torch
@@ -18,6 +19,7 @@ from sam2long import SAM2LongVideoPredictor, build_sam2long_video_predictor
 from sam2long.bench.launches import LONG_PASS, UncountedGraph, launches_per_frame
 from sam2long.bench.speed_models import Contestant, SpeedModels
 
+os.environ.setdefault("TQDM_DISABLE", "1")
 MODELS = {"tiny": "t", "small": "s", "base+": "b+", "large": "l"}
 NUM_POINTERS = 16
 

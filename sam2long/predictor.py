@@ -5,12 +5,12 @@ from __future__ import annotations
 from typing import Any
 
 import torch
-from sam2.sam2_video_predictor import SAM2VideoPredictor, SAM2VideoPredictorVOS
 
 from sam2long.config import MemoryTreeLike
 from sam2long.frames import ModelFrames, open_frames
 from sam2long.model.captures import check_device_captures
 from sam2long.model.memory_bank import FrameMemory
+from sam2long.model.sam2_predictor import SAM2VideoPredictor, SAM2VideoPredictorVOS
 from sam2long.search.scores import FrameScores
 from sam2long.search.selection import ChooseMemoryFunction, SelectFunction, choose_memory, select_candidates
 from sam2long.state import inspection

@@ -31,8 +31,8 @@ class HeldFrames:
         self.num_received = 0
         self.height = self.width = 0
 
-    def append(self, frame: NDArray[np.uint8] | Tensor) -> int:
-        """Take the next frame, uint8 [H, W, 3] RGB; returns its index.
+    def checked(self, frame: NDArray[np.uint8] | Tensor) -> NDArray[np.uint8]:
+        """A frame that may be the next one, uint8 [H, W, 3] RGB.
 
         Raises:
             ValueError: if it is no such array, or of another size than the frames before.
@@ -45,6 +45,11 @@ class HeldFrames:
                 f"frame {self.num_received} is {array.shape[1]}x{array.shape[0]}, "
                 f"the stream began with {self.width}x{self.height}"
             )
+        return array
+
+    def append(self, frame: NDArray[np.uint8] | Tensor) -> int:
+        """Take the next frame; returns its index. Raises what `checked` does."""
+        array = self.checked(frame)
         self.height, self.width = array.shape[:2]
         # The same code resizes and normalises as for a video, so the pixels are the same.
         source = SequenceFrames(array[None], "the stream")
@@ -59,9 +64,13 @@ class HeldFrames:
 
     def __getitem__(self, frame_idx: int) -> Tensor:
         """Frame as float32 [3, image_size, image_size]; ValueError if it is not held any more."""
+        self.require(frame_idx)
+        return self._held[frame_idx]
+
+    def require(self, frame_idx: int) -> None:
+        """Raises ValueError if the frame is not held."""
         if frame_idx not in self._held:
             raise ValueError(
                 f"frame {frame_idx} of the stream is not held: only the newest {NUM_HELD_FRAMES} of "
                 f"{self.num_received} frames can be prompted (use init_state on a file to come back to any frame)"
             )
-        return self._held[frame_idx]

@@ -11,12 +11,6 @@ def unpinned(tensor: Tensor) -> Tensor:
     return tensor.clone() if tensor.is_pinned() else tensor
 
 
-def wait_for_host_copies(device: torch.device) -> None:
-    """Wait until what was queued has happened, copies to the host among it; at once where nothing is queued."""
-    if device.type == "cuda":
-        torch.cuda.current_stream(device).synchronize()
-
-
 class RowsToHost:
     """A few numbers on their way to the host; a GPU goes on with what is queued meanwhile.
 

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from typing import Any
 
-from sam2.sam2_video_predictor import SAM2VideoPredictor
 from torch import Tensor
 
 from sam2long.model.captured_modules import CapturedImageEncoder, CapturedModules
@@ -14,6 +13,7 @@ from sam2long.model.image_features import ImageFeatures
 from sam2long.model.memory_bank import MemoryBank
 from sam2long.model.memory_tokens import MemoryTokens
 from sam2long.model.modules import TrackingModules
+from sam2long.model.sam2_predictor import SAM2VideoPredictor
 
 # Batches of pathways are padded to these sizes where each size has a price: it is compiled, or captured. torch.compile
 # raises after 8 of them (SAM 2 asks for whole graphs), so a few sizes must serve any number of pathways and objects:

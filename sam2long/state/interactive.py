@@ -2,159 +2,208 @@
 
 from __future__ import annotations
 
-import warnings
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from contextvars import ContextVar
 from typing import Any
 
 import torch
-import torch.nn.functional as F
+from numpy.typing import NDArray
 from torch import Tensor
 
-from sam2long.model.holes import fill_holes, has_sam2_kernel
+from sam2long.state.prompt_checks import check_frame, check_mask, check_points_or_box, untouched_by_failure
+from sam2long.state.restoring import RestoringPredictor
 from sam2long.state.session import SESSION_KEY
-from sam2long.state.settings import SessionPredictor
-from sam2long.state.tracked_frames import TrackedFrame
+
+# (frame_idx, obj_ids, logits [num_objects, 1, video_height, video_width]), as SAM 2 answers prompts and yields frames.
+Answer = tuple[int, list[Any], Tensor]
+Numbers = Sequence[Any] | NDArray[Any] | Tensor
+# Whether a tree tracks the video being prompted; a context variable, since threads may prompt several videos.
+_prompts_a_tree: ContextVar[bool | None] = ContextVar("prompts_a_tree", default=None)
 
 
-class InteractivePredictor(SessionPredictor):
+class InteractivePredictor(RestoringPredictor):
     """What `SAM2LongVideoPredictor` changes about prompts, corrections and removals.
 
-    Every call that reads or changes the state first commits what an open pass has pending, and the committed
-    frames that SAM 2 is about to read are made whole again.
+    Every call that changes the state first ends what an open pass knows beyond it (`Session.interrupt`). Where a tree
+    tracks, prompts that cannot be meant are refused, and those that fail leave no trace; with `num_pathways=1` they do
+    what SAM 2 does.
     """
 
-    @torch.inference_mode()
-    def add_new_points_or_box(self, inference_state: dict[str, Any], *args: Any, **kwargs: Any) -> Any:
-        """As in SAM 2; frames that an open `propagate_in_video` has pending are committed first."""
-        self.settle(inference_state)
-        return super().add_new_points_or_box(inference_state, *args, **kwargs)
+    # What the model's config says of corrected frames; None: nothing.
+    _corrections_condition: bool | None = None
+
+    @property
+    def add_all_frames_to_correct_as_cond(self) -> bool:
+        """Whether a corrected frame becomes a conditioning frame, so that every later pass keeps and uses it.
+
+        As the model's config sets it; where it sets nothing, True for videos that a tree tracks and False, SAM 2's
+        default, with `num_pathways=1`.
+        """
+        if self._corrections_condition is not None:
+            return self._corrections_condition
+        by_tree = _prompts_a_tree.get()
+        return self.memory_tree.num_pathways > 1 if by_tree is None else by_tree
+
+    @add_all_frames_to_correct_as_cond.setter
+    def add_all_frames_to_correct_as_cond(self, value: bool | None) -> None:
+        self._corrections_condition = value
 
     @torch.inference_mode()
-    def add_new_mask(self, inference_state: dict[str, Any], *args: Any, **kwargs: Any) -> Any:
-        """As in SAM 2; frames that an open `propagate_in_video` has pending are committed first."""
-        self.settle(inference_state)
-        return super().add_new_mask(inference_state, *args, **kwargs)
+    def add_new_points_or_box(
+        self,
+        inference_state: dict[str, Any],
+        frame_idx: int,
+        obj_id: Any,
+        points: Numbers | None = None,
+        labels: Numbers | None = None,
+        clear_old_points: bool = True,
+        normalize_coords: bool = True,
+        box: Numbers | None = None,
+    ) -> Answer:
+        """Prompt an object on a frame with clicks, a box or both: on a tracked frame, a correction.
+
+        Args:
+            inference_state: from `init_state` or `init_stream`.
+            frame_idx: the frame, from 0.
+            obj_id: the object, any hashable value; a new one is added.
+            points: clicks as x, y, [N, 2], in pixels of the video.
+            labels: for each click 1 on the object, 0 beside it.
+            clear_old_points: False adds to the clicks given on this frame before.
+            normalize_coords: False if coordinates are 0 to 1 instead of pixels.
+            box: x0, y0, x1, y1, in pixels of the video.
+
+        Returns:
+            (frame_idx, obj_ids, logits): the masks of all objects on this frame, float32
+            [num_objects, 1, video_height, video_width]; > 0 is the object.
+
+        Raises:
+            ValueError: if the prompt makes no sense, or the frame does not exist; nothing is registered then.
+        """
+        with self._prompting(inference_state, frame_idx, obj_id) as by_tree:
+            if by_tree:
+                check_points_or_box(points, labels, box, clear_old_points=clear_old_points)
+            return super().add_new_points_or_box(
+                inference_state, frame_idx, obj_id, points, labels, clear_old_points, normalize_coords, box
+            )
+
+    def add_new_points(
+        self,
+        inference_state: dict[str, Any],
+        frame_idx: int,
+        obj_id: Any,
+        points: Numbers | None = None,
+        labels: Numbers | None = None,
+        clear_old_points: bool = True,
+        normalize_coords: bool = True,
+    ) -> Answer:
+        """SAM 2's old name of `add_new_points_or_box`."""
+        return self.add_new_points_or_box(
+            inference_state, frame_idx, obj_id, points, labels, clear_old_points, normalize_coords
+        )
 
     @torch.inference_mode()
-    def clear_all_prompts_in_frame(self, inference_state: dict[str, Any], *args: Any, **kwargs: Any) -> Any:
-        """As in SAM 2; frames that an open `propagate_in_video` has pending are committed first."""
-        self.settle(inference_state)
-        return super().clear_all_prompts_in_frame(inference_state, *args, **kwargs)
+    def add_new_mask(
+        self, inference_state: dict[str, Any], frame_idx: int, obj_id: Any, mask: Sequence[Any] | NDArray[Any] | Tensor
+    ) -> Answer:
+        """Prompt an object on a frame with its mask: on a tracked frame, a correction.
+
+        Args:
+            inference_state, frame_idx, obj_id: as in `add_new_points_or_box`.
+            mask: [height, width], True on the object; an empty one says that it is not there.
+
+        Returns:
+            (frame_idx, obj_ids, logits), as `add_new_points_or_box` does.
+
+        Raises:
+            ValueError: if the mask has another shape, or the frame does not exist; nothing is registered then.
+        """
+        with self._prompting(inference_state, frame_idx, obj_id) as by_tree:
+            if by_tree:
+                check_mask(mask)
+            return super().add_new_mask(inference_state, frame_idx, obj_id, mask)
+
+    @contextmanager
+    def _prompting(self, inference_state: dict[str, Any], frame_idx: int, obj_id: Any) -> Iterator[bool]:
+        """While a prompt is taken; gives whether a tree tracks the video."""
+        by_tree = self.tree_config(inference_state).num_pathways > 1
+        if by_tree:
+            check_frame(inference_state, frame_idx)
+        token = _prompts_a_tree.set(by_tree)
+        try:
+            if not by_tree:
+                self.interrupt(inference_state)
+                yield by_tree
+                return
+            with untouched_by_failure(inference_state, frame_idx, obj_id):
+                self.interrupt(inference_state)
+                yield by_tree
+        finally:
+            _prompts_a_tree.reset(token)
 
     @torch.inference_mode()
-    def remove_object(self, inference_state: dict[str, Any], *args: Any, **kwargs: Any) -> Any:
-        """As in SAM 2; frames that an open `propagate_in_video` has pending are committed first."""
-        self.settle(inference_state)
-        result = super().remove_object(inference_state, *args, **kwargs)
+    def propagate_in_video_preflight(self, inference_state: dict[str, Any]) -> None:
+        """Consolidate the prompts, as SAM 2 does before it tracks; what corrections replace is kept for taking back.
+
+        Raises:
+            RuntimeError: if there is no object, or one without a prompt.
+        """
+        self.interrupt(inference_state)
+        if self._corrections_condition is None and self.tree_config(inference_state).num_pathways > 1:
+            self.session(inference_state).corrections.keep(inference_state)
+        super().propagate_in_video_preflight(inference_state)
+
+    @torch.inference_mode()
+    def clear_all_prompts_in_frame(
+        self, inference_state: dict[str, Any], frame_idx: int, obj_id: Any, need_output: bool = True
+    ) -> Answer | None:
+        """Forget an object's clicks, box or mask on a frame; a corrected frame is again what had been tracked there.
+
+        Args:
+            inference_state, frame_idx, obj_id: as in `add_new_points_or_box`.
+            need_output: whether the masks on the frame are returned.
+
+        Returns:
+            (frame_idx, obj_ids, logits), as `add_new_points_or_box` does, or None.
+        """
+        self.interrupt(inference_state)
         if SESSION_KEY in inference_state:
-            self.session(inference_state).recent.keep_only(inference_state["obj_ids"])
+            super().clear_all_prompts_in_frame(inference_state, frame_idx, obj_id, need_output=False)
+            self.session(inference_state).corrections.take_back(inference_state, frame_idx, obj_id)
+        # Clearing a frame that has no prompts changes nothing.
+        return super().clear_all_prompts_in_frame(inference_state, frame_idx, obj_id, need_output)
+
+    @torch.inference_mode()
+    def remove_object(
+        self, inference_state: dict[str, Any], obj_id: Any, strict: bool = False, need_output: bool = True
+    ) -> tuple[list[Any], list[tuple[int, Tensor]]]:
+        """Stop tracking an object and forget it; removing the last one resets the state.
+
+        Args:
+            inference_state: from `init_state` or `init_stream`.
+            obj_id: the object.
+            strict: whether an unknown object is an error.
+            need_output: whether the masks of the others, on the frames it was prompted on, are returned.
+
+        Returns:
+            The objects left, and (frame_idx, logits [num_objects, 1, video_height, video_width]) for those frames.
+
+        Raises:
+            RuntimeError: if `strict` and the object is not known.
+        """
+        self.interrupt(inference_state)
+        result: tuple[list[Any], list[tuple[int, Tensor]]]
+        result = super().remove_object(inference_state, obj_id, strict, need_output)
+        if SESSION_KEY in inference_state:
+            self.session(inference_state).keep_only(inference_state["obj_ids"])
         return result
 
     @torch.inference_mode()
     def reset_state(self, inference_state: dict[str, Any]) -> None:
-        """As in SAM 2; frames that an open `propagate_in_video` has pending are committed, then dropped too."""
-        self.settle(inference_state)
+        """Forget all objects, prompts and tracked frames; the video stays open."""
+        self.interrupt(inference_state)
         super().reset_state(inference_state)
         if SESSION_KEY in inference_state:
             session = self.session(inference_state)
-            session.open_pass = None
-            session.recent.keep_only([])
-
-    def clear_memory_around(self, inference_state: dict[str, Any], frame_idx: int, obj_idx: int) -> None:
-        """Drop an object's tracked frames around a prompted one, as far as SAM 2's memory reaches."""
-        reach = self.memory_temporal_stride_for_eval * self.num_maskmem
-        tracked = inference_state["output_dict_per_obj"][obj_idx]["non_cond_frame_outputs"]
-        for t in range(frame_idx - reach, frame_idx + reach + 1):
-            tracked.pop(t, None)
-
-    # sam2 1.1.0 calls it by this name and never defines it.
-    _clear_obj_non_cond_mem_around_input = clear_memory_around
-
-    def _run_single_frame_inference(
-        self, inference_state: dict[str, Any], output_dict: dict[str, Any], frame_idx: int, *args: Any, **kwargs: Any
-    ) -> tuple[dict[str, Any], Tensor]:
-        """SAM 2's step for prompts, its memories whole again and its holes filled even without sam2's kernel.
-
-        With `num_pathways=1` nothing is added: that is sam2's result on this machine, bit for bit.
-        """
-        step = super()._run_single_frame_inference
-        self._restore_around(inference_state, output_dict, frame_idx)
-        if self.tree_config(inference_state).num_pathways == 1:
-            return step(inference_state, output_dict, frame_idx, *args, **kwargs)
-        # In float32 SAM 2 fails where all it attends to is bfloat16: before an object's first prompt there is no
-        # pointer. One float32 memory makes all of them so, as a pointer would.
-        conditioning = {
-            t: {**output, "maskmem_features": output["maskmem_features"].float()}
-            for t, output in output_dict["cond_frame_outputs"].items()
-        }
-        output_dict = {**output_dict, "cond_frame_outputs": conditioning}
-        if has_sam2_kernel() or self.fill_hole_area <= 0:
-            return step(inference_state, output_dict, frame_idx, *args, **kwargs)
-        with warnings.catch_warnings():
-            warnings.filterwarnings("ignore", message="(?s).*Skipping the post-processing step")
-            output, pred_masks = step(inference_state, output_dict, frame_idx, *args, **kwargs)
-        pred_masks = fill_holes(pred_masks, self.fill_hole_area)
-        output["pred_masks"] = pred_masks.to(inference_state["storage_device"], non_blocking=True)
-        return output, pred_masks
-
-    def _restore_around(self, inference_state: dict[str, Any], output_dict: dict[str, Any], frame_idx: int) -> None:
-        """Make the tracked frames that SAM 2's memory attention may read around a frame whole again."""
-        objects = inference_state["output_dict_per_obj"].items()
-        obj_idx = next(obj_idx for obj_idx, outputs in objects if outputs is output_dict)
-        reach = self.memory_temporal_stride_for_eval * self.num_maskmem
-        around = range(frame_idx - reach, frame_idx + reach + 1)
-        tracked = {t: output_dict["non_cond_frame_outputs"].get(t) for t in around}
-        frames = {t: frame for t, frame in tracked.items() if isinstance(frame, TrackedFrame)}
-        obj_id = inference_state["obj_idx_to_id"][obj_idx]
-        for frame in frames.values():
-            if frame["maskmem_features"] is not None:  # before a restored frame takes its place
-                self.session(inference_state).recent.touch(obj_id, frame)
-        for t in frames:
-            self.restore_features(inference_state, obj_id, t)
-
-    def restore_features(self, inference_state: dict[str, Any], obj_id: Any, frame_idx: int) -> Tensor:
-        """Memory features of a tracked frame, [1, C_mem, H, W]; computed again from its mask if they were let go."""
-        obj_idx = inference_state["obj_id_to_idx"][obj_id]
-        output = inference_state["output_dict_per_obj"][obj_idx]["non_cond_frame_outputs"][frame_idx]
-        if output["maskmem_features"] is None:
-            pred_masks = output["pred_masks"].to(inference_state["device"])
-            size = (self.image_size, self.image_size)
-            output["maskmem_features"], _ = self._run_memory_encoder(
-                inference_state,
-                frame_idx,
-                batch_size=1,
-                high_res_masks=F.interpolate(pred_masks, size=size, mode="bilinear", align_corners=False),
-                object_score_logits=output["object_score_logits"],
-                is_mask_from_pts=False,
-            )
-            if isinstance(output, TrackedFrame):
-                self.session(inference_state).recent.add(obj_id, output)
-        features: Tensor = output["maskmem_features"]
-        return features
-
-    def track_as_sam2(self, inference_state: dict[str, Any], obj_idx: int, frame_idx: int, reverse: bool) -> Tensor:
-        """One object on one frame as SAM 2 tracks it; its own loop can only be entered where prompts are consolidated.
-
-        Returns:
-            Low-res logits [1, 1, h, w].
-        """
-        outputs = inference_state["output_dict_per_obj"][obj_idx]
-        pred_masks: Tensor
-        if frame_idx in outputs["cond_frame_outputs"]:
-            pred_masks = outputs["cond_frame_outputs"][frame_idx]["pred_masks"]
-            pred_masks = pred_masks.to(inference_state["device"], non_blocking=True)
-            if self.clear_non_cond_mem_around_input:
-                self.clear_memory_around(inference_state, frame_idx, obj_idx)
-        else:
-            outputs["non_cond_frame_outputs"][frame_idx], pred_masks = self._run_single_frame_inference(
-                inference_state=inference_state,
-                output_dict=outputs,
-                frame_idx=frame_idx,
-                batch_size=1,
-                is_init_cond_frame=False,
-                point_inputs=None,
-                mask_inputs=None,
-                reverse=reverse,
-                run_mem_encoder=True,
-            )
-        inference_state["frames_tracked_per_obj"][obj_idx][frame_idx] = {"reverse": reverse}
-        return pred_masks
+            session.propagation = session.open_pass = None
+            session.keep_only([])

@@ -17,6 +17,8 @@ class PastModel(MemoryOptions, Protocol):
     """What reads and changes the past with SAM 2's own means."""
 
     clear_non_cond_mem_around_input: bool
+    memory_temporal_stride_for_eval: int
+    num_maskmem: int
 
     def restore_features(self, inference_state: dict[str, Any], obj_id: Any, frame_idx: int) -> Tensor:
         """Memory features of a committed frame, computed again if they were let go."""
@@ -124,12 +126,18 @@ class ObjectPast:
         self._mark_tracked(frame_idx)
         return pred_masks
 
-    def still_tracked(self, remembered: tuple[FrameMemory, ...]) -> tuple[FrameMemory, ...]:
-        """Of the frames a pathway remembers, those whose memories were not cleared around a prompt."""
+    def committed_masks(self, frame_idx: int) -> Tensor:
+        """Low-res logits of a frame that SAM 2's state knows, [1, 1, h, w]."""
+        kind = "cond_frame_outputs" if self.is_conditioning(frame_idx) else "non_cond_frame_outputs"
+        pred_masks: Tensor = self._outputs()[kind][frame_idx]["pred_masks"]
+        return pred_masks
+
+    def beyond_reach(self, frame_idx: int, remembered: tuple[FrameMemory, ...]) -> tuple[FrameMemory, ...]:
+        """Of the frames a pathway remembers, those whose memories are not cleared around a prompted frame."""
         if not self._model.clear_non_cond_mem_around_input:
             return remembered
-        tracked = self._outputs()["non_cond_frame_outputs"]
-        return tuple(memory for memory in remembered if memory.frame_idx in tracked)
+        reach = self._model.memory_temporal_stride_for_eval * self._model.num_maskmem
+        return tuple(memory for memory in remembered if abs(memory.frame_idx - frame_idx) > reach)
 
     def _mark_tracked(self, frame_idx: int) -> None:
         self._state["frames_tracked_per_obj"][self._obj_idx()][frame_idx] = {"reverse": self._reverse}

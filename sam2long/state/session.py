@@ -12,6 +12,7 @@ from torch import Tensor
 from sam2long.config import MemoryTreeConfig
 from sam2long.model.hypotheses import Hypothesis, Pending
 from sam2long.model.memory_bank import FrameMemory
+from sam2long.state.corrections import Corrections
 from sam2long.state.tracked_frames import RecentFrames
 
 # Where it lies in `inference_state`; absent until a video has settings of its own or a tree has run.
@@ -19,18 +20,25 @@ SESSION_KEY = "sam2long"
 
 
 class TreePass(Protocol):
-    """An unfinished pass of the trees over the video (`tracking.propagation.Propagation`)."""
+    """An unfinished pass of the trees over the video (`tracking.propagation.Propagation`).
+
+    `intact`: whether nothing has interrupted it since it last tracked a frame.
+    """
 
     obj_ids: list[Any]
+    intact: bool
 
     def track(self, frame_idx: int) -> None:
         """Track one frame for all objects."""
 
-    def ready(self) -> Iterator[tuple[int, list[Any], Tensor]]:
-        """The frames decided since, in video resolution."""
+    def ready(self, *, early: bool = False) -> Iterator[tuple[int, list[Any], Tensor]]:
+        """The frames decided since, in video resolution; `early`: also those that are not decided."""
 
     def settle(self) -> None:
-        """Commit all pending frames."""
+        """Commit all pending frames, for the best pathways so far."""
+
+    def forget_ahead(self) -> int | None:
+        """Forget what was tracked beyond the last frame yielded; returns the first of the frames forgotten."""
 
     def pending(self, obj_id: Any) -> Mapping[int, Pending]:
         """The object's undecided frames."""
@@ -65,6 +73,33 @@ class OpenPass:
 
 
 @dataclass(slots=True)
+class LeftPass:
+    """What the trees of a pass that was left know, for a pass that goes on from there. The state is not in it.
+
+    Attributes:
+        reverse: whether time runs backwards.
+        last: the last frame that was yielded.
+        settings: config, wait and policies it ran with: another pass goes on only with the same.
+        unfinished: see `TreePass.unfinished`.
+    """
+
+    reverse: bool
+    last: int
+    settings: tuple[Any, ...]
+    unfinished: dict[str, Any]
+
+    @property
+    def next_frame(self) -> int:
+        """The frame after the last one; beyond the video's end if there is none."""
+        return self.last - 1 if self.reverse else self.last + 1
+
+    def leads_to(self, order: range, reverse: bool, settings: tuple[Any, ...]) -> bool:
+        """Whether a pass over `order` goes on where this one was left: at the next frame, or at its last once more."""
+        goes_on = len(order) > 0 and order[0] in (self.last, self.next_frame)
+        return goes_on and reverse == self.reverse and settings == self.settings
+
+
+@dataclass(slots=True)
 class Session:
     """Settings of one video, its recent frames, and the pass whose frames may still be pending.
 
@@ -74,6 +109,8 @@ class Session:
         recent: committed frames that are still whole.
         propagation: the trees of the unfinished pass, if any.
         open_pass: how far that pass, or SAM 2's own, is; None for a stream.
+        left: the pass that was left last, until something else changes the state.
+        corrections: what corrected frames were before.
     """
 
     config: MemoryTreeConfig
@@ -81,11 +118,13 @@ class Session:
     recent: RecentFrames = field(default_factory=RecentFrames)
     propagation: TreePass | None = None
     open_pass: OpenPass | None = None
+    left: LeftPass | None = None
+    corrections: Corrections = field(default_factory=Corrections)
 
     def enter(self, propagation: TreePass, open_pass: OpenPass) -> None:
-        """Go on with a pass; of several that are suspended, one at a time has frames pending."""
+        """Go on with a pass; of several that are suspended, one at a time has tracked ahead of what it yielded."""
         if self.propagation is not propagation:
-            self.settle()
+            self.interrupt()
         self.propagation, self.open_pass = propagation, open_pass
 
     def leave(self, open_pass: OpenPass, propagation: TreePass | None = None) -> None:
@@ -95,10 +134,25 @@ class Session:
         if self.open_pass is open_pass:
             self.open_pass = None
 
-    def settle(self) -> None:
-        """Commit what an unfinished pass left pending, before something else reads or changes the state."""
-        if self.propagation is not None:
+    def interrupt(self) -> None:
+        """Something else is about to change the state: what an unfinished pass knows beyond it will not be true.
+
+        A pass is as far as it has yielded, as SAM 2's is, and goes on from there. A stream cannot come back to a frame:
+        what it has pending is decided.
+        """
+        self.left = None
+        if self.propagation is None:
+            return
+        if self.open_pass is None:
             self.propagation.settle()
+        elif (first := self.propagation.forget_ahead()) is not None:
+            remaining = self.open_pass.remaining
+            self.open_pass.remaining = range(first, remaining.stop, remaining.step)
+
+    def keep_only(self, obj_ids: list[Any]) -> None:
+        """Drop objects that are not tracked any more."""
+        self.recent.keep_only(obj_ids)
+        self.corrections.keep_only(obj_ids)
 
 
 def checked_count(name: str, value: int | None) -> int | None:

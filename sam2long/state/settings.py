@@ -105,8 +105,8 @@ class SessionPredictor(StepwisePredictor):
         session: Session | None = inference_state.get(SESSION_KEY)
         return with_fork_keys(inference_state, session.config if session else self.memory_tree)
 
-    def settle(self, inference_state: dict[str, Any]) -> None:
-        """Commit what an unfinished pass left pending, before something else reads or changes the state."""
+    def interrupt(self, inference_state: dict[str, Any]) -> None:
+        """Say that something is about to change the state; see `Session.interrupt`."""
         session: Session | None = inference_state.get(SESSION_KEY)
         if session is not None:
-            session.settle()
+            session.interrupt()

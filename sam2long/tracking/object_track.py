@@ -5,24 +5,18 @@ from __future__ import annotations
 from collections import deque
 from collections.abc import Sequence
 from dataclasses import dataclass, field
-from typing import Any, TypeVar
-
-from torch import Tensor
+from typing import Any
 
 from sam2long.config import MemoryTreeConfig
-from sam2long.model.host_copies import unpinned
 from sam2long.model.hypotheses import Hypothesis, Node, Pending, Tree
 from sam2long.model.memory_bank import FrameMemory, MemoryBank, PathwayMemory
 from sam2long.search.picking import Pick, Proposal, ScoredProposal, picks_of_first_step, picks_of_step
-from sam2long.search.scores import FrameScores
 from sam2long.search.selection import ChooseMemoryFunction, SelectFunction
 from sam2long.search.tree import MemoryNode, MemoryTree
 from sam2long.state.object_past import ObjectPast
+from sam2long.tracking.answers import Answers
 from sam2long.tracking.merging import Agreement
-
-# Frames that wait longer than this for their decision wait in host memory.
-_PENDING_ON_DEVICE = 8
-Item = TypeVar("Item")
+from sam2long.tracking.waiting import offload
 
 
 @dataclass(frozen=True, slots=True)
@@ -71,6 +65,9 @@ class Step:
 class ObjectTrack:
     """Takes one object from frame to frame: `step`, `select`, `remember`, `take`; on a conditioning frame it passes.
 
+    What is decided waits in `decided` until the frame can be answered for all objects; only then it is committed to
+    SAM 2's state, which so never knows more than has been yielded.
+
     Args:
         past: the object in SAM 2's state.
         settings: of the pass.
@@ -82,12 +79,16 @@ class ObjectTrack:
         self, past: ObjectPast, settings: PassSettings, bank: MemoryBank, before: tuple[FrameMemory, ...] = ()
     ) -> None:
         self.past = past
-        self.tree: Tree | None = None  # before the first tracked frame
-        self.answers: dict[int, Tensor] = {}  # low-res logits of frames decided and not yet yielded
         self._settings = settings
         self._bank = bank
         self._before = before
-        self._agreement = Agreement(settings.config)
+        self.restart()
+
+    def restart(self) -> None:
+        """Forget what is not committed; the next step plants a new tree."""
+        self.tree: Tree | None = None  # before the first tracked frame
+        self._agreement = Agreement(self._settings.config)
+        self.answers = Answers(self.past)
 
     @property
     def remembered(self) -> tuple[FrameMemory, ...]:
@@ -138,57 +139,48 @@ class ObjectTrack:
             node.output = hypothesis
             node.remembered = self._settings.remember(node.parent.remembered, hypothesis.memory)
 
-    def take(self, step: Step) -> list[Pending]:
-        """Move to the frame; returns the frames that decides."""
+    def take(self, step: Step) -> None:
+        """Move to the frame, and decide what that decides."""
         tree = step.tree
         parents = {node: node.parent for node in step.slots if node.parent is not None}
         tree.grow(step.frame_idx, step.slots)
-        decided = tree.pop_decided()
+        self._pop_decided()
         if self._settings.max_pending_frames is not None:
             while len(tree.pending) > self._settings.max_pending_frames:
                 tree.decide_oldest()
-                decided += tree.pop_decided()
+                self._pop_decided()
         self._agreement.compare(tree, parents)
-        return decided
 
     def pass_conditioning_frame(self, frame_idx: int) -> None:
-        """Where the user gave the answer, it is known; the tree, all decided, goes on from the corrected memory."""
-        self.answers[frame_idx] = self.past.pass_conditioning_frame(frame_idx)
+        """Where the user gave the answer, it is known: the tree is decided, and goes on from the corrected memory."""
+        self.decide_all()
+        self.answers.pass_conditioning_frame(frame_idx)
         if self.tree is not None:
             tip = self.tree.slots[0]
-            tip.remembered = self.past.still_tracked(tip.remembered)
+            tip.remembered = self.past.beyond_reach(frame_idx, tip.remembered)
 
-    # -- deciding and committing -----------------------------------------------------------------------------------
+    def decide_all(self) -> None:
+        """Decide all pending frames for the pathway of slot 0."""
+        if self.tree is not None:
+            self.tree.decide_all()
+            self._pop_decided()
 
-    def decide_all(self) -> list[Pending]:
-        """Decide all pending frames for the pathway of slot 0; returns them."""
-        if self.tree is None:
-            return []
-        self.tree.decide_all()
-        return self.tree.pop_decided()
+    def _pop_decided(self) -> None:
+        for frame in self.tree.pop_decided() if self.tree else ():
+            self.answers.decide(frame)
 
-    def commit(self, decided: Pending, pred_masks: Tensor, levels: Tensor) -> None:
-        """Commit a decided frame to SAM 2's state; what waited on the host is handed out from there.
-
-        Args:
-            decided: the frame.
-            pred_masks, levels: of the hypothesis it was decided for, as `HypothesisModel.finish` gives them.
-        """
-        hypothesis = decided.nodes[0].output
-        assert hypothesis is not None
-        memory = hypothesis.memory
-        scores = FrameScores(
-            memory.predicted_iou, memory.occlusion_score, hypothesis.score, decided.margin, decided.distinct_pathways
-        )
-        self.past.commit(decided.frame_idx, hypothesis, pred_masks, levels, scores)
-        waited_on_host = hypothesis.mask_logits.device.type != pred_masks.device.type
-        self.answers[decided.frame_idx] = pred_masks.cpu() if waited_on_host else pred_masks
+    def answer_early(self, frame_idx: int) -> None:
+        """A frame that may be pending is asked for now: the best pathway so far answers."""
+        frame = self.pending().get(frame_idx)
+        if frame is not None and self.tree is not None and not self.answers.knows(frame_idx):
+            self.answers.answer_early(frame, self.tree.slots[0].ancestor(frame_idx))
 
     # -- waiting ---------------------------------------------------------------------------------------------------
 
     def pending(self) -> dict[int, Pending]:
-        """The undecided frames."""
-        return {frame.frame_idx: frame for frame in self.tree.pending} if self.tree else {}
+        """The undecided frames, without those that are answered nevertheless."""
+        frames = {frame.frame_idx: frame for frame in self.tree.pending} if self.tree else {}
+        return {frame_idx: frame for frame_idx, frame in frames.items() if not self.answers.early(frame_idx)}
 
     def pending_hypotheses(self, frame_idx: int) -> list[tuple[tuple[int, ...], Hypothesis]]:
         """(slots that descend from it, hypothesis) for all hypotheses alive on a pending frame, best first."""
@@ -203,18 +195,8 @@ class ObjectTrack:
         Args:
             waiting: the frames not yet yielded: decided ones wait too, for other objects.
         """
-        leaving, arrived = waits_long(self.tree.pending if self.tree else ())
-        for node in leaving.nodes if leaving else ():
-            assert node.output is not None
-            node.output.leave_device()
-        for node in arrived.nodes if arrived else ():
-            assert node.output is not None
-            node.output.unpin()
-        frame_leaving, frame_arrived = waits_long(waiting)
-        if frame_leaving is not None and frame_leaving in self.answers:
-            self.answers[frame_leaving] = self.answers[frame_leaving].to("cpu", non_blocking=True)
-        if frame_arrived is not None and frame_arrived in self.answers:
-            self.answers[frame_arrived] = unpinned(self.answers[frame_arrived])
+        offload(self.tree.pending if self.tree else ())
+        offload([self.answers.waiting(t) for t in waiting])
 
     # -- saving ----------------------------------------------------------------------------------------------------
 
@@ -226,17 +208,9 @@ class ObjectTrack:
         tree = {"pending": self.tree.pending, "slots": self.tree.slots}
         return {"tree": tree, "agreement": self._agreement.unfinished(self.tree)}
 
-    def take_up(self, tree: dict[str, Any], agreement: dict[str, Any] | None) -> None:
+    def take_up(self, unfinished: dict[str, Any]) -> None:
         """Go on where another track was `unfinished`."""
+        tree = unfinished["tree"]
         self.tree = MemoryTree(tree["slots"], deque(tree["pending"]))
-        if agreement is not None:
-            self._agreement.take_up(agreement)
-
-
-def waits_long(queue: Sequence[Item]) -> tuple[Item | None, Item | None]:
-    """Of a queue of frames, one longer each time: the one that has now waited too long, and the one that had before."""
-    leaving, arrived = -(_PENDING_ON_DEVICE + 1), -(_PENDING_ON_DEVICE + 2)
-    return (
-        queue[leaving] if len(queue) >= -leaving else None,
-        queue[arrived] if len(queue) >= -arrived else None,
-    )
+        if unfinished["agreement"] is not None:
+            self._agreement.take_up(unfinished["agreement"])

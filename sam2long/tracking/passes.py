@@ -6,19 +6,15 @@ from collections.abc import Iterator, Sequence
 from typing import Any
 
 import torch
-from sam2.sam2_video_predictor import SAM2VideoPredictor
-from torch import Tensor
 from tqdm import tqdm
 
 from sam2long.model.memory_bank import FrameMemory
+from sam2long.model.sam2_predictor import SAM2VideoPredictor
 from sam2long.model.suitability import check_model_suits_tree
 from sam2long.state.inference_state import processing_order
-from sam2long.state.interactive import InteractivePredictor
-from sam2long.state.session import SESSION_KEY, OpenPass, Session, TreePass
+from sam2long.state.interactive import Answer, InteractivePredictor
+from sam2long.state.session import SESSION_KEY, LeftPass, OpenPass, Session, TreePass
 from sam2long.tracking.propagation import Propagation
-
-# (frame_idx, obj_ids, logits [num_objects, 1, video_height, video_width]), as `propagate_in_video` yields it.
-Answer = tuple[int, list[Any], Tensor]
 
 
 def start_propagation(
@@ -40,26 +36,66 @@ def start_propagation(
     return propagation
 
 
-def run_pass(session: Session, propagation: TreePass, open_pass: OpenPass) -> Iterator[Answer]:
+def start_pass(
+    predictor: InteractivePredictor,
+    inference_state: dict[str, Any],
+    start: int | None,
+    count: int | None,
+    reverse: bool,
+) -> tuple[Propagation, OpenPass]:
+    """A pass; it goes on with the trees of the last one where that led here and nothing came between."""
+    session = predictor.session(inference_state)
+    left = session.left
+    session.interrupt()
+    predictor.propagate_in_video_preflight(inference_state)
+    order = processing_order(inference_state, start, count, reverse)
+    propagation = start_propagation(predictor, inference_state, reverse, order)
+    if left is not None and left.leads_to(order, reverse, pass_settings(predictor, session)):
+        propagation.take_up(left.unfinished)
+        propagation.go_on(left.last)
+    obj_ids = propagation.obj_ids
+    return propagation, OpenPass(order, reverse, obj_ids, len(obj_ids))
+
+
+def pass_settings(predictor: InteractivePredictor, session: Session) -> tuple[Any, ...]:
+    """What a pass's answers depend on besides the video and its prompts."""
+    return session.config, session.max_pending_frames, predictor.select, predictor.choose_memory
+
+
+def run_pass(
+    predictor: InteractivePredictor, inference_state: dict[str, Any], propagation: TreePass, open_pass: OpenPass
+) -> Iterator[Answer]:
     """Track the remaining frames of a pass and yield what is decided, as `propagate_in_video` documents it."""
-    session.enter(propagation, open_pass)
+    session, last = predictor.session(inference_state), None
+    settings = pass_settings(predictor, session)
     try:
-        yield from propagation.ready()  # of a loaded pass: decided before the save
-        for frame_idx in tqdm(open_pass.remaining, desc="propagate in video"):
-            session.enter(propagation, open_pass)
-            propagation.track(frame_idx)
-            open_pass.remaining = open_pass.remaining[1:]
-            yield from propagation.ready()
-        propagation.settle()
-        yield from propagation.ready()
-    except Exception:
-        # What was tracked before the failure is an answer too; it comes before the error does.
-        propagation.settle()
-        yield from propagation.ready()
-        raise
+        for answer in _tracked(session, propagation, open_pass):
+            last = answer[0]
+            yield answer
     finally:
-        propagation.settle()
+        running = session.propagation is propagation
         session.leave(open_pass, propagation)
+        if running and last is not None and propagation.intact:
+            left = LeftPass(open_pass.reverse, last, settings, propagation.unfinished())
+            session.left = left if 0 <= left.next_frame < inference_state["num_frames"] else None
+
+
+def _tracked(session: Session, propagation: TreePass, open_pass: OpenPass) -> Iterator[Answer]:
+    session.enter(propagation, open_pass)
+    # of a loaded pass: decided before the save
+    yield from propagation.ready(early=not open_pass.remaining)
+    with tqdm(total=len(open_pass.remaining), desc="propagate in video") as progress:
+        try:
+            while open_pass.remaining:  # an interruption puts frames back that were not yielded
+                session.enter(propagation, open_pass)
+                propagation.track(open_pass.remaining[0])
+                open_pass.remaining = open_pass.remaining[1:]
+                progress.update(progress.total - len(open_pass.remaining) - progress.n)
+                yield from propagation.ready(early=not open_pass.remaining)
+        except Exception:
+            # What was tracked before the failure is an answer too; it comes before the error does.
+            yield from propagation.ready(early=True)
+            raise
 
 
 def run_pass_as_sam2(
@@ -109,7 +145,7 @@ def _resumed(
     predictor: InteractivePredictor, inference_state: dict[str, Any], session: Session, open_pass: OpenPass
 ) -> Iterator[Answer]:
     if session.propagation is not None:
-        yield from run_pass(session, session.propagation, open_pass)
+        yield from run_pass(predictor, inference_state, session.propagation, open_pass)
         return
     try:
         for frame_idx in tqdm(open_pass.remaining, desc="propagate in video"):

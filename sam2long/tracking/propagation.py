@@ -7,13 +7,12 @@ SAM 2's format, so that its interactive API works on them unchanged. A tree hold
 from __future__ import annotations
 
 from collections import deque
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from typing import Any, Protocol
 
 import torch
 from torch import Tensor
 
-from sam2long.model.host_copies import wait_for_host_copies
 from sam2long.model.hypotheses import Hypothesis, Pending, Proposals
 from sam2long.model.image_features import FrameEncoder, ImageFeatures, ImageModel
 from sam2long.model.memory_bank import FrameMemory, MemoryBank, PathwayMemory
@@ -23,9 +22,6 @@ from sam2long.search.selection import ChooseMemoryFunction, SelectFunction
 from sam2long.state.object_past import ObjectPast, PastModel
 from sam2long.state.session import Session
 from sam2long.tracking.object_track import ObjectTrack, PassSettings, Step
-
-# A pass that ends may decide many frames at once; their masks are small.
-_COMMITTED_AT_ONCE = 32
 
 
 class BatchModel(Protocol):
@@ -108,27 +104,41 @@ class Propagation:
             past.obj_id: ObjectTrack(past, settings, bank, (before or {}).get(past.obj_id, ())) for past in pasts
         }
         self._images = FrameEncoder(model, inference_state, order, model.encode_ahead)
-        spatial_pos = inference_state["constants"]["maskmem_pos_enc"][-1]
-        self._batch = model.hypothesis_model(bank, spatial_pos, max_obj_ptrs)
+        self._batch = model.hypothesis_model(bank, inference_state["constants"]["maskmem_pos_enc"][-1], max_obj_ptrs)
         self._waiting: deque[int] = deque()  # frames tracked and not yet yielded, in processing order
+        self._ahead: deque[int] = deque()  # frames tracked by a pass that this one continues, not asked for yet
+        self._again: int | None = None  # the last one it yielded
+        self.intact = True
 
     # -- one frame -------------------------------------------------------------------------------------------------
 
     def track(self, frame_idx: int) -> None:
         """Track one frame for all objects; afterwards `ready` yields what it decided."""
+        if self._known(frame_idx):
+            return
         conditioned = [track for track in self.tracks.values() if track.past.is_conditioning(frame_idx)]
         steps = [(track, track.step(frame_idx)) for track in self.tracks.values() if track not in conditioned]
         if steps:
             self._run(frame_idx, steps)
-        # Nothing is committed before the frame's computation has succeeded: an unreadable frame loses no other.
+        # Nothing is decided before the frame's computation has succeeded: an unreadable frame loses no other.
         self._waiting.append(frame_idx)
-        if conditioned:
-            self._commit([(track, decided) for track in conditioned for decided in track.decide_all()], waited=False)
+        self.intact = True
         for track in conditioned:
             track.pass_conditioning_frame(frame_idx)
-        self._commit([(track, decided) for track, step in steps for decided in track.take(step)])
+        for track, step in steps:
+            track.take(step)
         for track in self.tracks.values():
             track.offload_long_waits(self._waiting)
+
+    def _known(self, frame_idx: int) -> bool:
+        """Whether an earlier pass, which this one continues, has tracked the frame: then it only has to be yielded."""
+        if frame_idx == self._again:
+            for track in self.tracks.values():
+                track.answers.answer_again(frame_idx)
+        elif not self._ahead or self._ahead.popleft() != frame_idx:
+            return False
+        self._waiting.append(frame_idx)
+        return True
 
     def _run(self, frame_idx: int, steps: Sequence[tuple[ObjectTrack, Step]]) -> None:
         """From what the pathways attend to, to the hypotheses that grow from them."""
@@ -143,39 +153,62 @@ class Propagation:
         for track, step in steps:
             track.remember(step, [next(hypotheses) for _ in step.picks])
 
-    def _commit(self, decided: Sequence[tuple[ObjectTrack, Pending]], *, waited: bool = True) -> None:
-        """Commit decided frames, all objects' in one batch.
+    # -- answers ---------------------------------------------------------------------------------------------------
+
+    def ready(self, *, early: bool = False) -> Iterator[tuple[int, list[Any], Tensor]]:
+        """Frames decided for every object, in processing order, as `propagate_in_video` yields them.
+
+        A frame is committed to SAM 2's state when it is yielded: whoever stops there finds nothing beyond it.
 
         Args:
-            decided: frames, in order for each object.
-            waited: whether the host has waited for the device since they began to wait on the host.
-        """
-        if not waited:
-            wait_for_host_copies(self._device)
-        for begin in range(0, len(decided), _COMMITTED_AT_ONCE):
-            batch = decided[begin : begin + _COMMITTED_AT_ONCE]
-            hypotheses = [frame.nodes[0].output for _, frame in batch]
-            masks = [h.mask_logits.to(self._device, non_blocking=True) for h in hypotheses if h is not None]
-            for (track, frame), (pred_masks, levels) in zip(batch, self._batch.finish(masks), strict=True):
-                track.commit(frame, pred_masks, levels)
-
-    def ready(self) -> Iterator[tuple[int, list[Any], Tensor]]:
-        """Frames decided for every object, in processing order, as `propagate_in_video` yields them.
+            early: also frames that are not decided, for the best pathway so far. The trees keep all pathways; a frame
+                that a continued pass decides otherwise is put right in SAM 2's state.
 
         Yields:
             (frame_idx, obj_ids, logits), the logits float32 [num_objects, 1, video_height, video_width].
         """
-        while self._waiting and all(self._waiting[0] in track.answers for track in self.tracks.values()):
+        tracks = self.tracks.values()
+        for track in tracks:
+            for frame_idx in sorted(track.answers.overruled):
+                self._commit(frame_idx, [track])
+                track.answers.take(frame_idx)
+            track.answers.overruled.clear()
+        while self._waiting and (early or all(track.answers.knows(self._waiting[0]) for track in tracks)):
             frame_idx = self._waiting.popleft()
-            answers = [track.answers.pop(frame_idx) for track in self.tracks.values()]
-            masks = torch.cat([answer.to(self._device, non_blocking=True) for answer in answers], dim=0)
-            yield frame_idx, self.obj_ids, self._model.at_video_res(self._state, masks)
+            for track in tracks:
+                track.answer_early(frame_idx)
+            self._commit(frame_idx, tracks)
+            answers = [track.answers.take(frame_idx).to(self._device, non_blocking=True) for track in tracks]
+            yield frame_idx, self.obj_ids, self._model.at_video_res(self._state, torch.cat(answers, dim=0))
+
+    def _commit(self, frame_idx: int, tracks: Iterable[ObjectTrack]) -> None:
+        """Write a frame into SAM 2's state, the masks of all objects finished in one batch."""
+        due = [(track, hypothesis) for track in tracks if (hypothesis := track.answers.due(frame_idx)) is not None]
+        if due:
+            # Those that waited long lie on the host, or are on their way there: the device keeps the order of copies.
+            masks = [hypothesis.mask_logits.to(self._device, non_blocking=True) for _, hypothesis in due]
+            for (track, _), (pred_masks, levels) in zip(due, self._batch.finish(masks), strict=True):
+                track.answers.commit(frame_idx, pred_masks, levels)
 
     def settle(self) -> None:
-        """Commit all pending frames to the pathway of slot 0. Tracking may go on afterwards."""
-        self._commit(
-            [(track, decided) for track in self.tracks.values() for decided in track.decide_all()], waited=False
-        )
+        """Decide all pending frames for the pathway of slot 0, and commit them before they are yielded (a stream's)."""
+        for track in self.tracks.values():
+            track.decide_all()
+        for frame_idx in self._waiting:
+            self._commit(frame_idx, self.tracks.values())
+        for track in self.tracks.values():
+            track.answers.settle()
+
+    def forget_ahead(self) -> int | None:
+        """Forget what was tracked beyond the last frame yielded; returns the first of the frames forgotten."""
+        first = self._waiting[0] if self._waiting else None
+        self.intact = False
+        self._waiting.clear()
+        self._ahead.clear()
+        self._again = None
+        for track in self.tracks.values():
+            track.restart()
+        return first
 
     # -- what others may see ---------------------------------------------------------------------------------------
 
@@ -192,28 +225,42 @@ class Propagation:
         return self.tracks[obj_id].pending_hypotheses(frame_idx)
 
     def unfinished(self) -> dict[str, Any]:
-        """All that distinguishes this pass from one just begun (for `saving`); nothing is copied or settled."""
+        """All that distinguishes this pass from one just begun; nothing is copied, and the state is not in it."""
         begun = {key: unfinished for key, track in self.tracks.items() if (unfinished := track.unfinished())}
-        answers: dict[int, dict[Any, Tensor]] = {}
-        for obj_id, track in self.tracks.items():
-            for frame_idx, answer in track.answers.items():
-                answers.setdefault(frame_idx, {})[obj_id] = answer
         return {
             "trees": {obj_id: unfinished["tree"] for obj_id, unfinished in begun.items()},
             "agreements": {obj_id: unfinished["agreement"] for obj_id, unfinished in begun.items()},
             "waiting": self._waiting,
-            "answers": answers,
+            "ahead": self._ahead,
+            "answers": {obj_id: track.answers.unfinished() for obj_id, track in self.tracks.items()},
             "removed": [obj_id for obj_id, track in self.tracks.items() if track.past.is_gone],
         }
 
     def take_up(self, unfinished: dict[str, Any]) -> None:
         """Go on where another pass was `unfinished`."""
         self._waiting.extend(unfinished["waiting"])
+        self._ahead.extend(unfinished.get("ahead", ()))
+        answers = unfinished["answers"]
+        if "ahead" not in unfinished:  # version 1 of saved states: by frame, and all of them were committed
+            answers = {obj_id: {"answers": _of_object(answers, obj_id)} for obj_id in self.tracks}
         for obj_id, track in self.tracks.items():
             if obj_id in unfinished["trees"]:
-                track.take_up(unfinished["trees"][obj_id], unfinished["agreements"].get(obj_id))
-            for frame_idx, answers in unfinished["answers"].items():
-                if obj_id in answers:
-                    track.answers[frame_idx] = answers[obj_id]
+                agreement = unfinished["agreements"].get(obj_id)
+                track.take_up({"tree": unfinished["trees"][obj_id], "agreement": agreement})
+            track.answers.take_up(answers.get(obj_id, {}))
             if obj_id in unfinished["removed"]:
                 track.past.set_gone()
+
+    def go_on(self, last: int) -> None:
+        """Continue a pass that another generator began: what it tracked ahead waits until it is asked for.
+
+        Args:
+            last: the last frame that was yielded; asked for again, it is answered as it was.
+        """
+        self._ahead.extend(self._waiting)
+        self._waiting.clear()
+        self._again = last
+
+
+def _of_object(answers: dict[int, dict[Any, Tensor]], obj_id: Any) -> dict[int, Tensor]:
+    return {frame_idx: of_frame[obj_id] for frame_idx, of_frame in answers.items() if obj_id in of_frame}

@@ -20,9 +20,10 @@ from torch import Tensor
 
 from sam2long.frames import HeldFrames, ModelFrames, open_frames
 from sam2long.state.archive import ArchiveReader, ArchiveWriter
+from sam2long.state.corrections import Corrections
 from sam2long.state.interactive import InteractivePredictor
-from sam2long.state.session import SESSION_KEY, Session
-from sam2long.tracking.passes import start_propagation
+from sam2long.state.session import SESSION_KEY, LeftPass, Session
+from sam2long.tracking.passes import pass_settings, start_propagation
 
 FORMAT = "sam2long state"
 # Raised whenever older versions could misread a newer file, or the other way round.
@@ -118,8 +119,18 @@ def _structure(predictor: InteractivePredictor, state: dict[str, Any], archive: 
         "recent": archive.put(session.recent.by_object() if session else {}),
         "open_pass": archive.put(open_pass),
         "unfinished": archive.put(propagation.unfinished() if propagation else None),
+        "left": archive.put(_left_pass(session)),
+        "replaced": archive.put(list(session.corrections.replaced.items()) if session else []),
     }
     return {**structure, "objects": archive.objects}
+
+
+def _left_pass(session: Session | None) -> dict[str, Any] | None:
+    """A pass to go on from; the policies it ran with are not written."""
+    if session is None or session.left is None:
+        return None
+    left = session.left
+    return {"reverse": left.reverse, "last": left.last, "unfinished": left.unfinished}
 
 
 def _fill(
@@ -137,6 +148,9 @@ def _fill(
     for obj_id, frames in archive.get(saved["recent"]).items():
         for frame in frames:
             session.recent.add(obj_id, frame)
+    if (left := archive.get(saved.get("left"))) is not None:
+        session.left = LeftPass(**left, settings=pass_settings(predictor, session))
+    session.corrections = Corrections(dict(archive.get(saved.get("replaced", []))))
     session.open_pass = open_pass = archive.get(saved["open_pass"])
     if open_pass is not None:
         open_pass.loaded = True

@@ -9,10 +9,10 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from sam2long.frames import HeldFrames
-from sam2long.state.interactive import InteractivePredictor
+from sam2long.state.interactive import Answer, InteractivePredictor
 from sam2long.state.session import TreePass
 from sam2long.state.tracked_frames import NUM_RECENT, RecentFrames
-from sam2long.tracking.passes import Answer, start_propagation
+from sam2long.tracking.passes import start_propagation
 
 
 def init_stream(
@@ -36,10 +36,13 @@ def track_frame(
 ) -> list[Answer]:
     """See `SAM2LongVideoPredictor.track_frame`."""
     frames = _frames_of(state)
+    pixels = frames.checked(frame)  # a frame that cannot be taken changes nothing
     _forget(state)
     propagation, decided = _consolidate_prompts(predictor, state)
-    frame_idx = frames.append(frame)
+    frame_idx = frames.append(pixels)
     state["num_frames"] = max(state["num_frames"], frame_idx + 1)
+    if propagation is None:
+        return decided
     propagation.track(frame_idx)
     return decided + list(propagation.ready())
 
@@ -71,16 +74,41 @@ def _forget(state: dict[str, Any]) -> None:
             state["frames_tracked_per_obj"][obj_idx].pop(frame_idx, None)
 
 
-def _consolidate_prompts(predictor: InteractivePredictor, state: dict[str, Any]) -> tuple[TreePass, list[Answer]]:
-    """The pass that is open, or a new one if prompts came since the last frame; and what the old one then decided."""
-    before = predictor.session(state).propagation
-    prompted = any(outputs for kinds in state["temp_output_dict_per_obj"].values() for outputs in kinds.values())
-    if before is not None and not prompted and before.obj_ids == state["obj_ids"]:
+def _consolidate_prompts(
+    predictor: InteractivePredictor, state: dict[str, Any]
+) -> tuple[TreePass | None, list[Answer]]:
+    """The pass that is open, or a new one if prompts came since the last frame; and what the old one then decided.
+
+    No pass while nothing is tracked: before the first prompt, after the last object is removed.
+    """
+    session = predictor.session(state)
+    before, prompted = session.propagation, _prompted_objects(state)
+    new_prompts = any(outputs for kinds in state["temp_output_dict_per_obj"].values() for outputs in kinds.values())
+    if before is not None and not new_prompts and before.obj_ids == prompted["obj_ids"]:
         return before, []
     decided: list[Answer] = []
     if before is not None:
         before.settle()
         decided = list(before.ready())
-    predictor.propagate_in_video_preflight(state)
+        session.propagation = None
+    if not prompted["obj_ids"]:
+        return None, decided
+    predictor.propagate_in_video_preflight(prompted)
     remembered = before.remembered() if before else None
-    return start_propagation(predictor, state, reverse=False, before=remembered), decided
+    return start_propagation(predictor, state, reverse=False, obj_ids=prompted["obj_ids"], before=remembered), decided
+
+
+def _prompted_objects(state: dict[str, Any]) -> dict[str, Any]:
+    """The state as SAM 2 reads it, without objects whose prompts were all cleared: they rest, and stop no other."""
+    idxs = [
+        obj_idx
+        for obj_idx, outputs in state["output_dict_per_obj"].items()
+        if outputs["cond_frame_outputs"] or state["temp_output_dict_per_obj"][obj_idx]["cond_frame_outputs"]
+    ]
+    obj_ids = [state["obj_idx_to_id"][obj_idx] for obj_idx in idxs]
+    shown = {
+        key: {new_idx: of_obj[obj_idx] for new_idx, obj_idx in enumerate(idxs)}
+        for key, of_obj in state.items()
+        if key.endswith("_per_obj")
+    }
+    return {**state, **shown, "obj_ids": obj_ids, "obj_idx_to_id": dict(enumerate(obj_ids))}

@@ -12,11 +12,9 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from sam2long.config import MemoryTreeLike
-from sam2long.state.inference_state import processing_order
 from sam2long.state.interactive import InteractivePredictor
-from sam2long.state.session import OpenPass
 from sam2long.tracking import saving, streaming
-from sam2long.tracking.passes import resume_pass, run_pass, run_pass_as_sam2, start_propagation
+from sam2long.tracking.passes import resume_pass, run_pass, run_pass_as_sam2, start_pass
 
 
 class TrackingPredictor(InteractivePredictor):
@@ -45,16 +43,12 @@ class TrackingPredictor(InteractivePredictor):
         Yields:
             (frame_idx, obj_ids, video_res_masks): logits, float32 [num_objects, 1, video_height, video_width].
         """
-        self.settle(inference_state)
         if self.tree_config(inference_state).num_pathways == 1:
+            self.interrupt(inference_state)
             yield from run_pass_as_sam2(self, inference_state, start_frame_idx, max_frame_num_to_track, reverse)
             return
-        self.propagate_in_video_preflight(inference_state)
-        order = processing_order(inference_state, start_frame_idx, max_frame_num_to_track, reverse)
-        propagation = start_propagation(self, inference_state, reverse, order)
-        obj_ids = propagation.obj_ids
-        open_pass = OpenPass(order, reverse, obj_ids, len(obj_ids))
-        yield from run_pass(self.session(inference_state), propagation, open_pass)
+        propagation, open_pass = start_pass(self, inference_state, start_frame_idx, max_frame_num_to_track, reverse)
+        yield from run_pass(self, inference_state, propagation, open_pass)
 
     # -- streams -------------------------------------------------------------------------------------------------
 

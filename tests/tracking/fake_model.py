@@ -37,6 +37,7 @@ class FakeModel:
     only_obj_ptrs_in_the_past_for_eval: bool = False
     use_signed_tpos_enc_to_obj_ptrs: bool = False
     clear_non_cond_mem_around_input: bool = False
+    memory_temporal_stride_for_eval: int = 1
     encode_ahead: int = 0
 
     def hypothesis_model(self, bank: MemoryBank, spatial_pos: Tensor, max_obj_ptrs: int) -> FakeModel:

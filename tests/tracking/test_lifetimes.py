@@ -15,7 +15,7 @@ from sam2long.bench.speed_models import select_distinct
 from sam2long.model.hypotheses import Hypothesis
 from sam2long.state.session import SESSION_KEY
 from sam2long.state.tracked_frames import NUM_RECENT
-from sam2long.tracking.object_track import _PENDING_ON_DEVICE
+from sam2long.tracking.waiting import NUM_ON_DEVICE
 
 Clip = tuple[np.ndarray, np.ndarray]
 BRANCHING = MemoryTreeConfig(uncertainty_threshold=100.0)
@@ -49,7 +49,7 @@ def test_dead_hypotheses_are_freed_and_long_waits_leave_the_device(
             extra = {id(thing) for thing in hypotheses()} - before - alive
             assert len(extra) <= 1, "the committed tip may stand in all slots; nothing else is kept"
             assert all(1 <= len(layer.nodes) <= 3 for layer in pending)
-            long_waits = [node.output for layer in pending[: -_PENDING_ON_DEVICE - 1] for node in layer.nodes]
+            long_waits = [node.output for layer in pending[: -NUM_ON_DEVICE - 1] for node in layer.nodes]
             assert all(output is not None and output.memory.features is None for output in long_waits)
             longest = max(longest, len(pending))
             del pending, long_waits

@@ -13,7 +13,7 @@ from support import build_golden, moving_disks
 
 from sam2long import MemoryTreeConfig, SAM2LongVideoPredictor
 from sam2long.model import holes
-from sam2long.state import interactive
+from sam2long.state import restoring
 from sam2long.state.tracked_frames import NUM_RECENT
 
 SAM2 = MemoryTreeConfig(num_pathways=1)
@@ -213,7 +213,7 @@ def test_memories_around_a_correction_are_dropped(
 
 def test_holes_are_filled_without_sam2s_kernel(clip: Clip, monkeypatch: pytest.MonkeyPatch) -> None:
     """Holes up to the size of the whole mask: no background may be left, in prompts, answers or the state."""
-    for module in (holes, interactive):
+    for module in (holes, restoring):
         monkeypatch.setattr(module, "has_sam2_kernel", lambda: False)
     predictor = build("fill_hole_area=1024")  # masks are 32 x 32
     state = predictor.init_state(clip[0], memory_tree=BRANCHING)

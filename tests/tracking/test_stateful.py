@@ -40,6 +40,7 @@ def test_random_calls(
         offload=st.booleans(),
         only_past=st.sampled_from((False, False, True)),
         captured=st.booleans(),
+        corrections_condition=st.sampled_from((False, True, None)),
     )
     @settings(
         max_examples=NUM_SEQUENCES,
@@ -59,15 +60,28 @@ def test_random_calls(
         offload: bool,
         only_past: bool,
         captured: bool,
+        corrections_condition: bool | None,
     ) -> None:
         # True, as in SAM 2's configs, has sam2 fail on frames before an object's first prompt (in float32, a
         # memory of bfloat16 features and no pointer); False lets the calls after that be compared as well.
         for one in (predictor, sam2_predictor, replaying):
             monkeypatch.setattr(one, "only_obj_ptrs_in_the_past_for_eval", only_past)
+            name = "add_all_frames_to_correct_as_cond" if one is sam2_predictor else "_corrections_condition"
+            monkeypatch.setattr(
+                one, name, bool(corrections_condition) if one is sam2_predictor else corrections_condition
+            )
         tree = MemoryTreeConfig(num_pathways=num_pathways, uncertainty_threshold=uncertainty)
         tree_predictor = replaying if captured else predictor
         three = ThreePredictors(
-            predictor, sam2_predictor, tree_predictor, clip_folder, clip[1], tree, max_pending_frames, offload
+            predictor,
+            sam2_predictor,
+            tree_predictor,
+            clip_folder,
+            clip[1],
+            tree,
+            max_pending_frames,
+            offload,
+            corrections_condition,
         )
         for call in (first, *rest):
             note(f"{call}")

@@ -140,8 +140,6 @@ def test_what_cannot_be_tracked_is_refused_and_harms_nothing(
 ) -> None:
     frame = long_clip[0][0]
     state = predictor.init_stream(frame, memory_tree=BRANCHING)
-    with pytest.raises(RuntimeError, match="No input points or masks"):
-        predictor.track_frame(state, frame)
     prompts(long_clip)["point"](predictor, state)
     with pytest.raises(ValueError, match="frame 1 is 64x96, the stream began with 128x96"):
         predictor.track_frame(state, frame[:, :64])
@@ -151,6 +149,51 @@ def test_what_cannot_be_tracked_is_refused_and_harms_nothing(
     calls = track(predictor, state, long_clip[0][1:])
     calls.append(predictor.finish_stream(state))
     assert_equal(masks_of(calls), {t: m for t, m in video(predictor, long_clip, "point").items() if t > 0})
+
+
+def test_frames_are_taken_while_nothing_is_tracked(predictor: SAM2LongVideoPredictor, long_clip: Clip) -> None:
+    """Before the first prompt, and after the last object is removed: a new detection is shown on the newest frame."""
+    frames, masks = long_clip
+    state = predictor.init_stream(frames[0], memory_tree=BRANCHING)
+    assert [predictor.track_frame(state, frame) for frame in frames[1:4]] == [[], [], []]
+    predictor.add_new_mask(state, 3, "late", masks[0, 3])
+    calls = track(predictor, state, frames[4:9])
+    predictor.remove_object(state, "late")
+    assert [predictor.track_frame(state, frame) for frame in frames[9:12]] == [[], [], []]
+    assert predictor.finish_stream(state) == []
+    predictor.add_new_mask(state, 11, "again", masks[1, 11])
+    calls += track(predictor, state, frames[12:])
+    calls.append(predictor.finish_stream(state))
+    answered = [(t, obj_ids) for call in calls for t, obj_ids, _ in call]
+    assert [t for t, _ in answered if t > 11] == list(range(12, len(frames)))
+    assert {t for t, _ in answered if t < 11} <= set(range(4, 9))
+    assert all(obj_ids == ["again"] for t, obj_ids in answered if t > 11)
+
+
+def test_a_bad_prompt_leaves_no_trace_in_a_stream(predictor: SAM2LongVideoPredictor, long_clip: Clip) -> None:
+    expected = video(predictor, long_clip, "point")
+    state = begin(predictor, long_clip, "point")
+    with pytest.raises(ValueError, match="frame 7 of the stream is not held"):
+        predictor.add_new_points_or_box(state, 7, 99, points=[[40.0, 50.0]], labels=[1])
+    with pytest.raises(ValueError, match="mask must be"):
+        predictor.add_new_mask(state, 0, 99, long_clip[1][:, 0])
+    assert 99 not in state["obj_ids"]
+    calls = track(predictor, state, long_clip[0][1:])
+    calls.append(predictor.finish_stream(state))
+    assert_equal(masks_of(calls), {t: expected[t] for t in range(1, NUM_FRAMES)})
+
+
+def test_an_object_whose_prompts_are_cleared_rests_and_stops_no_other(
+    predictor: SAM2LongVideoPredictor, long_clip: Clip
+) -> None:
+    state = begin(predictor, long_clip, "two objects", pending=0)
+    track(predictor, state, long_clip[0][1:5])
+    predictor.clear_all_prompts_in_frame(state, 0, 3)
+    ((frame_idx, obj_ids, masks),) = predictor.track_frame(state, long_clip[0][5])
+    assert (frame_idx, obj_ids, masks.shape[0]) == (5, [7], 1)
+    predictor.add_new_mask(state, 5, 3, long_clip[1][0, 5])
+    ((frame_idx, obj_ids, masks),) = predictor.track_frame(state, long_clip[0][6])
+    assert (frame_idx, obj_ids, masks.shape[0]) == (6, state["obj_ids"], 2)
 
 
 def test_a_videos_state_is_no_stream(predictor: SAM2LongVideoPredictor, clip: Clip) -> None:

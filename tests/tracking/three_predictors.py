@@ -90,31 +90,35 @@ class ThreePredictors:
         tree: MemoryTreeConfig,
         max_pending_frames: int | None,
         offload: bool,
+        corrections_condition: bool | None,
     ) -> None:
         self.predictor, self.sam2_predictor, self.tree_predictor = predictor, sam2_predictor, tree_predictor
         self.masks = masks
-        self.num_pathways, self.pending = tree.num_pathways, max_pending_frames
+        self.num_pathways = tree.num_pathways
         self.theirs = sam2_predictor.init_state(folder, offload_state_to_cpu=offload)
         one = MemoryTreeConfig(num_pathways=1)
         self.ours = predictor.init_state(folder, offload_state_to_cpu=offload, memory_tree=one)
         self.tree = tree_predictor.init_state(
             folder, offload_state_to_cpu=offload, memory_tree=tree, max_pending_frames=max_pending_frames
         )
-        # A tree tracks ahead of what it yields, so after a break its state knows more frames than SAM 2's; and it
-        # changes nothing on a frame that fails, where SAM 2 may have tracked some objects.
-        self.in_step = True
+        # With a tree a corrected frame is a conditioning frame by default, with SAM 2 it is not. A tree changes nothing
+        # on a frame that fails, where SAM 2 may have tracked some objects; and nothing for a prompt that is wrong.
+        self.comparable = corrections_condition is not None
+        self.in_step = self.comparable
         self.suspended: list[Passes] = []
         self.alive_before = num_hypotheses_alive()  # of a sequence that failed: hypothesis keeps the traceback
 
     def run(self, call: Call) -> None:
         getattr(self, call.name)(**call.arguments)
 
-    def _call(self, name: str, *args: Any, **kwargs: Any) -> None:
+    def _call(self, name: str, *args: Any, tree_refuses: bool = False, **kwargs: Any) -> None:
         theirs = outcome(lambda: getattr(self.sam2_predictor, name)(self.theirs, *args, **kwargs))
         ours = outcome(lambda: getattr(self.predictor, name)(self.ours, *args, **kwargs))
         tree = outcome(lambda: getattr(self.tree_predictor, name)(self.tree, *args, **kwargs))
         assert_same_as_sam2(ours, theirs)
-        if self.in_step:
+        if tree_refuses:
+            assert tree is ValueError
+        elif self.in_step:
             assert form(tree) == form(theirs)
         self._check_states()
 
@@ -145,7 +149,10 @@ class ThreePredictors:
             "nothing": {},
         }[kind]
         frame_idx = NUM_FRAMES + 3 if kind == "no frame" else frame_idx
-        self._call("add_new_points_or_box", frame_idx, obj_id, **arguments)
+        before = frames_of(self.tree)
+        self.in_step &= obj_id in self.theirs["obj_ids"]  # SAM 2 registers the object nevertheless
+        self._call("add_new_points_or_box", frame_idx, obj_id, tree_refuses=True, **arguments)
+        assert frames_of(self.tree) == before
 
     def clear_prompts(self, frame_idx: int, obj_id: Any, need_output: bool) -> None:
         self._call("clear_all_prompts_in_frame", frame_idx, obj_id, need_output=need_output)
@@ -158,8 +165,10 @@ class ThreePredictors:
         self._lose(self.tree["obj_ids"])
         self._call("reset_state")
         assert not any(self.tree[key] for key in self.tree if key.startswith("obj_") or key.endswith("_per_obj"))
-        self.in_step = not self.suspended  # empty states are equal again
+        self.in_step = self.comparable and not self.suspended  # empty states are equal again
         self._check_states()
+        if not self.suspended:
+            assert num_hypotheses_alive() == self.alive_before
 
     # -- passes ----------------------------------------------------------------------------------------------------
 
@@ -211,10 +220,9 @@ class ThreePredictors:
         tree = passes[2].take(num_frames)
         assert_same_as_sam2(ours, theirs)
         failed = isinstance(theirs, type) or passes[2].lost_object
-        ahead = num_frames is not None and self.pending != 0
         if self.in_step and not failed:
             assert form(tree) == form(theirs)
-        self.in_step &= not (failed or ahead)
+        self.in_step &= not failed
         self._check_states()
 
     def _close(self, passes: Passes) -> None:
@@ -223,8 +231,10 @@ class ThreePredictors:
             generator.close()
         self._check_states()
         if not self.suspended:
-            assert "sam2long" not in self.tree or self.tree["sam2long"].propagation is None
-            assert num_hypotheses_alive() == self.alive_before
+            session = self.tree.get("sam2long")
+            assert session is None or session.propagation is None
+            if session is None or session.left is None:  # else the next pass may go on from there
+                assert num_hypotheses_alive() == self.alive_before
 
 
 def take(frames: Iterable[Any], num_frames: int | None) -> list[Any]:
