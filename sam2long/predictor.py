@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import warnings
 from typing import Any
 
 import torch
@@ -10,6 +11,7 @@ from sam2long.config import MemoryTreeLike
 from sam2long.frames import ModelFrames, open_frames
 from sam2long.model.captures import check_device_captures
 from sam2long.model.memory_bank import FrameMemory
+from sam2long.model.overrides import own_methods
 from sam2long.model.sam2_predictor import SAM2VideoPredictor, SAM2VideoPredictorVOS
 from sam2long.search.scores import FrameScores
 from sam2long.search.selection import ChooseMemoryFunction, SelectFunction, choose_memory, select_candidates
@@ -54,6 +56,8 @@ class SAM2LongVideoPredictor(TrackingPredictor):
         **kwargs: Any,
     ) -> None:
         super().__init__(*args, **kwargs)
+        if len(args) < 4 and "add_all_frames_to_correct_as_cond" not in kwargs:  # the fourth of SAM 2's arguments
+            self.add_all_frames_to_correct_as_cond = None
         self.set_up(memory_tree, max_pending_frames, encode_ahead, select, choose_memory, capture)
 
     @classmethod
@@ -70,17 +74,24 @@ class SAM2LongVideoPredictor(TrackingPredictor):
         """Our predictor around a predictor that exists already: its modules are shared, no weight is copied.
 
         Args:
-            predictor: a `SAM2VideoPredictor`; it stays usable, and eager.
+            predictor: a `SAM2VideoPredictor`; it stays usable, and eager. What a subclass of it changes is left
+                behind, with a warning that names it.
             memory_tree, max_pending_frames, encode_ahead, select, choose_memory, capture: as in the constructor.
         """
         if not isinstance(predictor, SAM2VideoPredictor):
             raise ValueError(f"from_sam2 takes a SAM2VideoPredictor, got {type(predictor).__name__}")
         if isinstance(predictor, SAM2VideoPredictorVOS) and not issubclass(cls, SAM2VideoPredictorVOS):
             cls = SAM2LongVideoPredictorVOS
+        if not issubclass(cls, type(predictor)) and (lost := own_methods(type(predictor))):
+            message = f"from_sam2 shares the weights of this {type(predictor).__name__} and leaves its own code behind"
+            warnings.warn(f"{message}: {', '.join(lost)}", UserWarning, stacklevel=2)
         ours: SAM2LongVideoPredictor = cls.__new__(cls)
         for name, value in vars(predictor).items():
             # nn.Module keeps parameters and modules in dicts: a new dict, the same modules
             ours.__dict__[name] = value.copy() if isinstance(value, dict) else value
+        if not isinstance(predictor, SAM2LongVideoPredictor):
+            # SAM 2 keeps no note of who set it: True is the config's, False may be its default.
+            ours.add_all_frames_to_correct_as_cond = vars(ours).pop("add_all_frames_to_correct_as_cond") or None
         ours.use_captures(None)  # another predictor of ours keeps its own
         ours.set_up(memory_tree, max_pending_frames, encode_ahead, select, choose_memory, capture)
         if ours.capture:

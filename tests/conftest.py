@@ -9,7 +9,7 @@ import pytest
 import torch
 from PIL import Image
 from sam2.sam2_video_predictor import SAM2VideoPredictor
-from support import build_golden, captured_golden, moving_disks
+from support import build_golden, build_sam2_golden, captured_golden, moving_disks
 
 from sam2long import SAM2LongVideoPredictor
 
@@ -42,9 +42,7 @@ def either(request: pytest.FixtureRequest, predictor: SAM2LongVideoPredictor) ->
 @pytest.fixture(scope="session")
 def sam2_predictor(predictor: SAM2LongVideoPredictor) -> SAM2VideoPredictor:
     """sam2's own predictor with the same weights."""
-    theirs = build_golden(hydra_overrides_extra=["++model._target_=sam2.sam2_video_predictor.SAM2VideoPredictor"])
-    assert type(theirs) is SAM2VideoPredictor
-    return theirs
+    return build_sam2_golden()
 
 
 @pytest.fixture(scope="session")

@@ -24,6 +24,15 @@ def build_golden(**kwargs: Any) -> SAM2LongVideoPredictor:
     return build_sam2long_video_predictor(GOLDEN / "model.yaml", **kwargs)
 
 
+def build_sam2_golden(**options: Any) -> SAM2VideoPredictor:
+    """sam2's own predictor with the golden weights."""
+    target = "++model._target_=sam2.sam2_video_predictor.SAM2VideoPredictor"
+    overrides = [target, *(f"++model.{name}={value}" for name, value in options.items())]
+    theirs = build_golden(hydra_overrides_extra=overrides)
+    assert type(theirs) is SAM2VideoPredictor
+    return theirs
+
+
 class PoisonedCaptures(Captures):
     """Recordings whose results turn to NaN as soon as their stage runs again: a view that outlives it shows."""
 

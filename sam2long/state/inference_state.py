@@ -83,7 +83,7 @@ def with_fork_keys(inference_state: dict[str, Any], config: MemoryTreeConfig) ->
             f"inference_state keys {list(given)} are deprecated; pass init_state(..., "
             "memory_tree=MemoryTreeConfig(...)) instead",
             DeprecationWarning,
-            stacklevel=_level_of_caller(),
+            stacklevel=level_of_caller(),
         )
     for theirs, value in given.items():
         try:
@@ -93,7 +93,7 @@ def with_fork_keys(inference_state: dict[str, Any], config: MemoryTreeConfig) ->
     return config
 
 
-def _level_of_caller() -> int:
+def level_of_caller() -> int:
     """The `stacklevel` at which a warning of this module's caller names the user's line.
 
     By default Python shows a DeprecationWarning only where it names a line of the program itself, and between that

@@ -2,16 +2,18 @@
 
 from __future__ import annotations
 
+import warnings
 from typing import Any
 
 from sam2long.config import MemoryTreeConfig, MemoryTreeLike, load_memory_tree
 from sam2long.model.captures import Captures, check_device_captures, checked_capture
 from sam2long.model.graphs import cuda_graphs
 from sam2long.model.memory_bank import FrameMemory
+from sam2long.model.overrides import bypassed, overridden_steps
 from sam2long.model.stepwise import StepwisePredictor
 from sam2long.model.suitability import check_model_suits_tree
 from sam2long.search.selection import ChooseMemoryFunction, SelectFunction
-from sam2long.state.inference_state import new_inference_state, with_fork_keys
+from sam2long.state.inference_state import level_of_caller, new_inference_state, with_fork_keys
 from sam2long.state.session import SESSION_KEY, Session, checked_count
 
 
@@ -29,6 +31,7 @@ class SessionPredictor(StepwisePredictor):
     select: SelectFunction
     choose_memory: ChooseMemoryFunction[FrameMemory]
     capture: bool
+    _named_bypassed: tuple[str, ...] = ()
 
     def set_up(
         self,
@@ -92,6 +95,13 @@ class SessionPredictor(StepwisePredictor):
         if self.capture and (self.captures is None or self.captures.device != self.device):
             check_device_captures(self.device)
             self.use_captures(Captures(cuda_graphs(self.device), self.device))
+
+    def name_bypassed_steps(self) -> None:
+        """Warn, once, of code for SAM 2's tracking step that a tree does not call."""
+        names = overridden_steps(self)
+        if names and self._named_bypassed != tuple(names):
+            self._named_bypassed = tuple(names)
+            warnings.warn(bypassed(names), UserWarning, stacklevel=level_of_caller())
 
     def session(self, inference_state: dict[str, Any]) -> Session:
         """What belongs to the video; made where it is not there yet."""

@@ -29,6 +29,7 @@ def start_propagation(
     session = predictor.session(inference_state)
     session.config = predictor.tree_config(inference_state)
     check_model_suits_tree(predictor, session.config)
+    predictor.name_bypassed_steps()
     propagation = Propagation(
         predictor, inference_state, session, reverse=reverse, order=order, obj_ids=obj_ids, before=before
     )

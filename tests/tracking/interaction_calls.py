@@ -15,6 +15,7 @@ State = dict[str, Any]
 NUM_FRAMES = 14
 # Every frame counts as uncertain, so the tree branches from the first modulated frame on.
 BRANCHING = MemoryTreeConfig(uncertainty_threshold=100.0)
+SAM2 = MemoryTreeConfig(num_pathways=1)
 
 
 def start(predictor: SAM2LongVideoPredictor, clip: Clip, **kwargs: Any) -> State:

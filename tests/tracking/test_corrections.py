@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+from typing import Any
 from unittest.mock import patch
 
 import pytest
 import torch
-from interaction_calls import BRANCHING, NUM_FRAMES, Clip, changed, committed, disk_centre, start, track
-from support import build_golden, moving_disks
+from interaction_calls import BRANCHING, NUM_FRAMES, SAM2, Clip, changed, committed, disk_centre, start, track
+from sam2.sam2_video_predictor import SAM2VideoPredictor
+from support import build_golden, build_sam2_golden, moving_disks
 
 from sam2long import SAM2LongVideoPredictor
 from sam2long.state.tracked_frames import NUM_RECENT, RecentFrames
@@ -37,22 +40,102 @@ def test_a_correction_changes_what_comes_after_and_before_only_in_reverse(
     assert changed(after, committed(state)) == {1, 2, 3, 4, 5}, "frame 0 is the user's"
 
 
-def test_a_corrected_frame_is_tracked_again_unless_corrections_condition(
-    predictor: SAM2LongVideoPredictor, clip: Clip
+@pytest.mark.parametrize("explicit", [None, True, False])
+def test_corrected_frames_condition_unless_the_config_says_otherwise(explicit: bool | None, clip: Clip) -> None:
+    """SAM 2's `add_all_frames_to_correct_as_cond`: where a config sets nothing, True with a tree."""
+    overrides = [] if explicit is None else [f"++model.add_all_frames_to_correct_as_cond={explicit}"]
+    predictor = build_golden(hydra_overrides_extra=overrides)
+    state, given, kept = start(predictor, clip), clip[1][1, 6], explicit is not False
+    track(predictor, state)
+    predictor.add_new_mask(state, 6, 1, given)
+    masks = track(predictor, state)
+    assert (6 in state["output_dict_per_obj"][0]["cond_frame_outputs"]) == kept
+    assert ((masks[6][0, 0].numpy() > 0)[given].mean() > 0.9) == kept
+    assert sorted(masks) == list(range(NUM_FRAMES))
+    assert (6 not in predictor.get_scores(state, 1)) == kept
+
+
+@pytest.mark.parametrize("kind", ["mask", "points"])
+@pytest.mark.parametrize(
+    "arguments",
+    [{}, {"start_frame_idx": 6}, {"start_frame_idx": 7}, {"start_frame_idx": 9, "reverse": True}],
+    ids=["from the start", "from it", "from after it", "reverse"],
+)
+def test_every_later_pass_keeps_and_uses_a_correction(
+    kind: str, arguments: dict[str, Any], predictor: SAM2LongVideoPredictor, clip: Clip
 ) -> None:
-    """SAM 2's `add_all_frames_to_correct_as_cond`."""
-    conditioning = build_golden(hydra_overrides_extra=["++model.add_all_frames_to_correct_as_cond=true"])
-    for p, kept in ((predictor, False), (conditioning, True)):
-        state = start(p, clip)
+    state, given = start(predictor, clip), clip[1][1, 6]
+    before = track(predictor, state)
+    if kind == "mask":
+        _, _, shown = predictor.add_new_mask(state, 6, 1, given)
+    else:
+        points = [disk_centre(clip, 1, 6), disk_centre(clip, 0, 6)]
+        _, _, shown = predictor.add_new_points_or_box(state, 6, 1, points=points, labels=[1, 0])
+    for _ in range(2):  # the second pass over it, too
+        masks = track(predictor, state, **arguments)
+        if 6 in masks:
+            assert ((masks[6] > 0) == (shown > 0)).float().mean() > 0.99
+        uses = [t for t in masks if (0 < t < 6 if "reverse" in arguments else t > 6)]
+        assert uses
+        assert all(not torch.equal(masks[t], before[t]) for t in uses)
+
+
+def test_clearing_a_correction_takes_it_back(predictor: SAM2LongVideoPredictor, clip: Clip) -> None:
+    state = start(predictor, clip)
+    before = track(predictor, state)
+    entry = state["output_dict_per_obj"][0]["non_cond_frame_outputs"][6]
+    predictor.add_new_mask(state, 6, 1, clip[1][1, 6])
+    track(predictor, state, start_frame_idx=12)  # consolidates; frames 7 to 11 stay as they were
+    predictor.add_new_points_or_box(state, 6, 1, points=[disk_centre(clip, 1, 6)], labels=[1])  # once more
+    _, _, shown = predictor.clear_all_prompts_in_frame(state, 6, 1)
+    assert torch.equal(shown, before[6])
+    assert state["output_dict_per_obj"][0]["non_cond_frame_outputs"][6] is entry
+    assert state["frames_tracked_per_obj"][0][6] == {"reverse": False}
+    assert sorted(state["output_dict_per_obj"][0]["cond_frame_outputs"]) == [0]
+    assert changed(before, track(predictor, state)) == set()
+
+
+def test_a_correction_that_is_saved_can_be_taken_back(
+    predictor: SAM2LongVideoPredictor, clip: Clip, tmp_path: Path
+) -> None:
+    state = start(predictor, clip)
+    before = track(predictor, state)
+    predictor.add_new_mask(state, 6, 1, clip[1][1, 6])
+    track(predictor, state)
+    predictor.save_state(state, tmp_path / "corrected.safetensors")
+    loaded = predictor.load_state(tmp_path / "corrected.safetensors", clip[0])
+    assert torch.equal(predictor.clear_all_prompts_in_frame(loaded, 6, 1)[2], before[6])
+
+
+def test_the_first_prompt_can_be_refined_after_tracking(predictor: SAM2LongVideoPredictor, clip: Clip) -> None:
+    """SAM 2 drops it: a correction of a conditioning frame lands among the tracked ones, and is popped there."""
+    state = start(predictor, clip)
+    track(predictor, state)
+    _, _, shown = predictor.add_new_mask(state, 0, 1, clip[1][1, 0])
+    shown = shown.clone()
+    assert torch.equal(track(predictor, state)[0], shown)
+
+
+def test_one_pathway_corrects_as_sam2_does(
+    predictor: SAM2LongVideoPredictor, sam2_predictor: SAM2VideoPredictor, clip: Clip, clip_folder: str
+) -> None:
+    masks = []
+    for p, settings in ((predictor, {"memory_tree": SAM2}), (sam2_predictor, {})):
+        state = p.init_state(clip_folder, **settings)
+        p.add_new_mask(state, 0, 1, clip[1][0, 0])
         track(p, state)
-        given = clip[1][1, 6]
-        p.add_new_mask(state, 6, 1, given)
-        masks = track(p, state)
-        assert (6 in state["output_dict_per_obj"][0]["cond_frame_outputs"]) == kept
-        iou = (masks[6][0, 0].numpy() > 0)[given].mean()
-        assert (iou > 0.9) == kept
-        assert sorted(masks) == list(range(NUM_FRAMES))
-        assert (6 not in p.get_scores(state, 1)) == kept
+        p.add_new_mask(state, 6, 1, clip[1][1, 6])
+        masks.append(track(p, state))
+        assert sorted(state["output_dict_per_obj"][0]["cond_frame_outputs"]) == [0]
+    assert changed(*masks) == set()
+
+
+@pytest.mark.parametrize("explicit", [None, True])
+def test_from_sam2_keeps_what_the_config_says_of_corrections(explicit: bool | None) -> None:
+    ours = SAM2LongVideoPredictor.from_sam2(build_sam2_golden(add_all_frames_to_correct_as_cond=bool(explicit)))
+    assert ours.add_all_frames_to_correct_as_cond  # the tree's default, or the config's
+    ours.memory_tree = SAM2
+    assert ours.add_all_frames_to_correct_as_cond == bool(explicit)
 
 
 def test_several_conditioning_frames(predictor: SAM2LongVideoPredictor, clip: Clip) -> None:

@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 import torch
-from interaction_calls import BRANCHING, NUM_FRAMES, Clip, changed, committed, disk_centre, start, track
+from interaction_calls import BRANCHING, NUM_FRAMES, SAM2, Clip, changed, committed, disk_centre, start, track
 from sam2.sam2_video_predictor import SAM2VideoPredictor
 from support import build_golden, moving_disks
 
@@ -15,9 +15,6 @@ from sam2long import MemoryTreeConfig, SAM2LongVideoPredictor
 from sam2long.model import holes
 from sam2long.state import restoring
 from sam2long.state.tracked_frames import NUM_RECENT
-
-SAM2 = MemoryTreeConfig(num_pathways=1)
-
 
 # -- options of the state ------------------------------------------------------------------------------------------
 
