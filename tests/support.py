@@ -34,13 +34,12 @@ def build_sam2_golden(**options: Any) -> SAM2VideoPredictor:
 
 
 class PoisonedCaptures(Captures):
-    """Recordings whose results turn to NaN as soon as their stage runs again: a view that outlives it shows."""
+    """Results turn to NaN as soon as any stage runs, for recordings share memory: a view that outlives it shows."""
 
     def run(self, stage: str, key: Any, modules: Any, function: Any, inputs: Any) -> Any:
-        for recorded, recording in self._recordings.items():
-            if recorded[0] == stage:  # type: ignore[index]
-                for output in recording.outputs:
-                    output.fill_(float("nan") if output.is_floating_point() else 77)
+        for recording in self._recordings.values():
+            for output in recording.outputs:
+                output.fill_(float("nan") if output.is_floating_point() else 77)
         return super().run(stage, key, modules, function, inputs)
 
 

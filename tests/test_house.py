@@ -36,6 +36,9 @@ FOREIGN = {
     ("evaluation/processes.py", "_exit"),
     ("model/captures.py", "_forward_hooks"),
     ("model/captures.py", "_forward_pre_hooks"),
+    ("model/captures.py", "_version"),
+    ("model/graphs.py", "_C"),
+    ("model/graphs.py", "_cuda_clearCublasWorkspaces"),
     ("model/graphs.py", "_foreach_copy_"),
 }
 # Who may name modules in strings: commands that are imported when they are asked for.

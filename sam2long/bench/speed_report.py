@@ -27,16 +27,24 @@ def head(report: dict[str, Any]) -> list[str]:
 
 
 def row(result: dict[str, Any]) -> str:
-    low, high = result["ratio_range"]
+    ratio = "-"
+    if result["ratio_range"] is not None:
+        low, high = result["ratio_range"]
+        ratio = f"{result['ratio']:.3f} ({low:.3f} to {high:.3f})"
     cells = [
         str(result["objects"]),
         result["name"],
         str(result["rounds"]),
-        f"{result['frames_per_second']:.2f}",
-        f"{result['ratio']:.3f} ({low:.3f} to {high:.3f})",
-        f"{result['first_frame_s']:.2f}",
-        f"{result['warm_up_s']:.1f}",
-        *("-" if result[name] is None else f"{result[name]:.0f}" for name in ("peak_mb", "launches")),
-        *(f"{result['stages_ms'][stage]:.2f}" if result["stages_ms"] else "-" for stage in (*STAGES, "rest")),
+        _number(result["frames_per_second"], 2),
+        ratio,
+        _number(result["first_frame_s"], 2),
+        _number(result["warm_up_s"], 1),
+        _number(result["peak_mb"], 0),
+        _number(result["launches"], 0),
+        *(_number(result["stages_ms"].get(stage), 2) for stage in (*STAGES, "rest")),
     ]
     return "| " + " | ".join(cells) + " |"
+
+
+def _number(value: float | None, digits: int) -> str:
+    return "-" if value is None else f"{value:.{digits}f}"

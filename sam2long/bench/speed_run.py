@@ -32,9 +32,9 @@ class Alone:
     """What is known of a contestant before the race.
 
     Attributes:
-        first_frame_s: seconds from asking for the first frame ever to having tracked it.
-        warm_up_s: seconds of that and a pass over which memories fill up; compiling and capturing are in it.
-        peak_mb: what the allocator of a GPU holds at a pass's peak, weights and recordings in it.
+        first_frame_s: seconds from opening the first video to having tracked its first frame after the prompts.
+        warm_up_s: seconds of that and the passes over which memories fill up; compiling and capturing are in it.
+        peak_mb: what the allocator of a GPU holds at the peak of a pass after those, weights and recordings in it.
         launches: kernels the host launches for a steady frame; None where that cannot be counted (compiled code).
         stages_ms: milliseconds a frame by stage; empty where modules do not run one by one (replayed, compiled).
     """
@@ -48,14 +48,17 @@ class Alone:
 
 @dataclass
 class Result:
-    """Figures of one contestant; `ratio` is its frame rate over SAM 2's in the same round (median over rounds)."""
+    """Figures of one contestant; `ratio` is its frame rate over SAM 2's in the same round (median over rounds).
+
+    Before the first round, what is known of it alone.
+    """
 
     name: str
     objects: int
     rounds: int
-    frames_per_second: float
-    ratio: float
-    ratio_range: tuple[float, float]
+    frames_per_second: float | None
+    ratio: float | None
+    ratio_range: tuple[float, float] | None
     first_frame_s: float
     warm_up_s: float
     peak_mb: float | None
@@ -80,9 +83,12 @@ class Race:
     def run(self, contestants: Sequence[Contestant], num_objects: int, rounds: int) -> Iterator[list[Result]]:
         """Each contestant alone, in order, then all of them once per round.
 
-        Yields what is known after each round, in the order of the contestants, the first of them being SAM 2.
+        Yields what is known after each of these steps, in the order of the contestants, the first of them being SAM 2.
         """
-        alone = {contestant: self._alone(contestant, num_objects) for contestant in contestants}
+        alone: dict[Contestant, Alone] = {}
+        for contestant in contestants:
+            alone[contestant] = self._alone(contestant, num_objects)
+            yield [self._result(c, num_objects, [], [], known) for c, known in alone.items()]
         times: dict[Contestant, list[float]] = {contestant: [] for contestant in contestants}
         for number in range(rounds):
             # there and back again: a machine that slows down while it runs favours nobody
@@ -103,27 +109,34 @@ class Race:
             name=contestant.name,
             objects=num_objects,
             rounds=len(times),
-            frames_per_second=(self._num_frames - 1) / statistics.median(times),
-            ratio=statistics.median(ratios),
-            ratio_range=(min(ratios), max(ratios)),
+            frames_per_second=(self._num_frames - 1) / statistics.median(times) if times else None,
+            ratio=statistics.median(ratios) if ratios else None,
+            ratio_range=(min(ratios), max(ratios)) if ratios else None,
             **vars(alone),
         )
 
     # -- alone -----------------------------------------------------------------------------------------------------
 
     def _alone(self, contestant: Contestant, num_objects: int) -> Alone:
-        eager_cpu = self._device.type == "cpu" and contestant.mode == "eager"
-        first = self._pass(contestant, num_objects, max_frames=1)
-        warm_up = first + self._pass(
-            contestant, num_objects, max_frames=_WARM_UP_FRAMES_CPU if eager_cpu else _WARM_UP_FRAMES
-        )
+        self._models.of(contestant)  # built
+        start = time.perf_counter()
+        self._pass(contestant, num_objects, max_frames=1)
+        first = time.perf_counter() - start
+        warm_up = first + sum(self._pass(contestant, num_objects, max_frames=n) for n in self._warm_ups(contestant))
         peak = self._peak_mb(contestant, num_objects) if self._device.type == "cuda" else None
         launches = None
         if self._count_launches and contestant.mode != "compiled":
             with self._precision():
                 launches = launches_per_frame(self._models, contestant, num_objects).kernels
-        stages = self._stages_ms(contestant, num_objects) if contestant.mode == "eager" else {}
+        shows_stages = contestant.mode == "eager" and contestant.regime != "distinct"
+        stages = self._stages_ms(contestant, num_objects) if shows_stages else {}
         return Alone(first, warm_up, peak, launches, stages)
+
+    def _warm_ups(self, contestant: Contestant) -> list[int]:
+        """Frames of the passes after which nothing is new; sizes are recorded when they come back, in the second."""
+        if self._device.type == "cpu" and contestant.mode == "eager":
+            return [_WARM_UP_FRAMES_CPU]
+        return [_WARM_UP_FRAMES] * (2 if contestant.mode == "captured" else 1)
 
     def _peak_mb(self, contestant: Contestant, num_objects: int) -> float:
         """What the allocator holds at its peak: weights, the pass, and the memory of recordings made so far."""

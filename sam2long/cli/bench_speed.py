@@ -89,6 +89,8 @@ def _race(args: argparse.Namespace) -> Race:
     device = torch.device(args.device)
     if args.captured and device.type != "cuda":
         raise UserError(f"--captured needs a CUDA device, not {args.device}")
+    if args.captured and args.encode_ahead:
+        raise UserError("--captured encodes the next frame by itself: drop --encode-ahead")
     try:
         models = SpeedModels(
             args.config, args.checkpoint, device, num_frames=args.frames, encode_ahead=args.encode_ahead

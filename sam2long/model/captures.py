@@ -6,16 +6,19 @@ import logging
 from collections import OrderedDict
 from collections.abc import Callable, Hashable, Sequence
 from dataclasses import dataclass
+from weakref import WeakValueDictionary
 
 import torch
 from torch import Tensor, nn
 
-from sam2long.model.graphs import Graph, GraphFactory, cuda_autocast
+from sam2long.model.graphs import Graph, GraphFactory, autocast_of
+from sam2long.model.half_weights import HalfWeights
 
 logger = logging.getLogger(__name__)
 
-# How many recordings live at once; a video under way uses three to six.
-MAX_GRAPHS = 24
+# How many recordings live at once. A video uses some twenty while memories fill up, and then three or four; their
+# inputs are shared.
+MAX_GRAPHS = 96
 # A size that came once may never come again (memories fill up over the first frames): record it when it comes back.
 _USES_BEFORE_CAPTURE = 1
 _MAX_SIZES_COUNTED = 1024
@@ -48,6 +51,10 @@ class Captures:
         self._graphs = graphs
         self._uses_before_capture = uses_before_capture
         self._recordings: OrderedDict[Hashable, _Recording] = OrderedDict()
+        # A stage's recordings read the same static inputs where they are of the same kind: one is replayed at a time.
+        self._static: WeakValueDictionary[Hashable, Tensor] = WeakValueDictionary()
+        self._half_weights = HalfWeights()
+        self._weights: Hashable = None
         self._uses: dict[Hashable, int] = {}
         self._eager: set[str] = set()  # stages that cannot be recorded
         self._named: set[tuple[str, str]] = set()  # reasons that were logged
@@ -57,9 +64,17 @@ class Captures:
     def __len__(self) -> int:
         return len(self._recordings)
 
-    def clear(self) -> None:
-        """Forget all recordings: the weights they read have moved."""
-        self._recordings.clear()
+    def follow(self, model: nn.Module) -> None:
+        """Forget all recordings if weights have moved or changed since the last call; a pass begins with this."""
+        tensors = (*model.parameters(), *model.buffers())
+        # Tensors made in inference mode keep no count of their changes.
+        weights = tuple((t.data_ptr(), 0 if t.is_inference() else t._version) for t in tensors)
+        if weights != self._weights:
+            self._weights = weights
+            self._wait()
+            self._recordings.clear()
+            self._half_weights.clear()
+            self._submodules.clear()
 
     def run(
         self, stage: str, key: Hashable, modules: Sequence[nn.Module], function: Function, inputs: Sequence[Tensor]
@@ -74,13 +89,13 @@ class Captures:
             inputs: its arguments, on any device.
 
         Returns:
-            The results, and whether they are static: valid until this stage runs again.
+            The results, and whether they are static: valid until any stage runs again, since recordings share memory.
         """
         if stage in self._eager or self._has_hook(stage, modules):
             return function(inputs), False
-        whole_key = (stage, key, _weights(modules), cuda_autocast(), *((value.shape, value.dtype) for value in inputs))
+        whole_key = (stage, key, self._numerics(), *((value.shape, value.dtype) for value in inputs))
         if whole_key not in self._recordings and (
-            self._is_new(whole_key) or not self._record(stage, whole_key, function, inputs)
+            self._is_new(whole_key) or not self._record(stage, whole_key, modules, function, inputs)
         ):
             return function(inputs), False
         self._recordings.move_to_end(whole_key)
@@ -96,25 +111,54 @@ class Captures:
             self._uses = {key: uses}
         return uses <= self._uses_before_capture
 
-    def _record(self, stage: str, key: Hashable, function: Function, inputs: Sequence[Tensor]) -> bool:
+    def _numerics(self) -> Hashable:
+        """What kernels depend on besides their inputs."""
+        return (
+            autocast_of(self.device),
+            torch.get_float32_matmul_precision(),
+            torch.backends.cudnn.allow_tf32,
+            torch.are_deterministic_algorithms_enabled(),
+        )
+
+    def _record(
+        self, stage: str, key: Hashable, modules: Sequence[nn.Module], function: Function, inputs: Sequence[Tensor]
+    ) -> bool:
         while len(self._recordings) >= MAX_GRAPHS:
-            if self.device.type == "cuda":
-                torch.cuda.current_stream(self.device).synchronize()  # it may still be running
+            self._wait()  # it may still be running
             self._recordings.popitem(last=False)
         graph = self._graphs()
-        static = [torch.empty_like(value, device=self.device) for value in inputs]
+        static = [self._static_input(stage, idx, value) for idx, value in enumerate(inputs)]
         graph.copy_in(static, inputs)
+        enabled, dtype = autocast_of(self.device)
+        half_weights = self._half_weights
+
+        def run() -> Sequence[Tensor]:
+            with half_weights.in_place(modules if enabled else (), dtype):
+                return function(static)
+
         try:
-            graph.warm_up(lambda: function(static))
-            outputs = graph.capture(lambda: function(static))
+            graph.warm_up(run)
+            outputs = graph.capture(run)
         except RuntimeError as error:
             self._eager.add(stage)
-            self._name(stage, str(error).splitlines()[0])
+            self._name(stage, str(_first_cause(error)).splitlines()[0])
             return False
         self._recordings[key] = _Recording(graph, static, outputs, function)
         self._uses.pop(key, None)
         logger.debug("captured %s, %d graphs", stage, len(self._recordings))
         return True
+
+    def _static_input(self, stage: str, idx: int, value: Tensor) -> Tensor:
+        fresh = torch.empty_like(value, device="meta")  # what `empty_like` makes of its strides
+        key = stage, idx, value.dtype, value.shape, fresh.stride()
+        static = self._static.get(key)
+        if static is None:
+            static = self._static[key] = torch.empty_like(value, device=self.device)
+        return static
+
+    def _wait(self) -> None:
+        if self.device.type == "cuda":
+            torch.cuda.current_stream(self.device).synchronize()
 
     def _has_hook(self, stage: str, modules: Sequence[nn.Module]) -> bool:
         key = tuple(id(module) for module in modules)
@@ -132,16 +176,22 @@ class Captures:
             logger.warning("the stage %r runs eagerly, it is not captured: %s", stage, reason)
 
 
-def checked_capture(capture: bool | None, *, compiled: bool) -> bool:
+def checked_capture(capture: bool | None, *, compiled: bool, encode_ahead: int = 0) -> bool:
     """`capture=`: None is off.
 
     Raises:
-        ValueError: if it is neither None nor a bool, or the predictor is a compiled one.
+        ValueError: if it is neither None nor a bool, the predictor is a compiled one, or frames are encoded ahead.
     """
     if capture is not None and not isinstance(capture, bool):
         raise ValueError(f"capture must be None or True, got {capture!r}")
     if capture and compiled:
         raise ValueError("capture=True replays eager kernels; a compiled predictor has recordings of its own: drop one")
+    if capture and encode_ahead:
+        # Recordings share their memory: none may run beside another, on a stream of its own.
+        raise ValueError(
+            f"encode_ahead={encode_ahead} with capture=True: a captured predictor encodes the next frame while the "
+            "host selects; drop one"
+        )
     return bool(capture)
 
 
@@ -155,7 +205,8 @@ def check_device_captures(device: torch.device) -> None:
         raise ValueError(f"capture=True needs a CUDA device, and the model is on {device}: move it, or drop capture")
 
 
-def _weights(modules: Sequence[nn.Module]) -> tuple[int, ...]:
-    """Where the weights lie: a recording reads them there, even if their module has moved."""
-    firsts = (next(module.parameters(), None) for module in modules)
-    return tuple(0 if first is None else first.data_ptr() for first in firsts)
+def _first_cause(error: BaseException) -> BaseException:
+    """Of a capture: ending it fails, too, and says only that something failed before."""
+    while error.__context__ is not None:
+        error = error.__context__
+    return error

@@ -7,8 +7,9 @@ again instead, over the same static tensors and with the same lifetimes, so that
 
 from __future__ import annotations
 
+import gc
 from collections.abc import Callable, Sequence
-from typing import Any, Protocol
+from typing import Protocol
 
 import torch
 from torch import Tensor
@@ -39,38 +40,69 @@ class Graph(Protocol):
 GraphFactory = Callable[[], Graph]
 
 
+class CudaGraphs:
+    """Makes the graphs of one predictor: they share a memory pool and a stream, and are replayed one after the other.
+
+    Args:
+        device: where they run.
+    """
+
+    def __init__(self, device: torch.device) -> None:
+        self.device = device
+        with torch.cuda.device(device):
+            self.stream = torch.cuda.Stream(device)  # type: ignore[no-untyped-call]
+            self.pool = torch.cuda.graph_pool_handle()
+
+    def __call__(self) -> CudaGraph:
+        return CudaGraph(self)
+
+    def renew_pool(self) -> None:
+        """A capture that fails may leave its pool unfit for others."""
+        self.pool = torch.cuda.graph_pool_handle()
+
+
 class CudaGraph:
     """Kernels recorded by `torch.cuda.graph`.
 
     Args:
-        pool: the private memory pool that the graphs of one predictor share; they are replayed one after the other.
-        stream: on which is warmed up and recorded.
+        shared: what it shares with the predictor's other graphs.
     """
 
-    _NUM_WARM_UPS = 2  # the first run chooses algorithms, the second finds them chosen
-
-    def __init__(self, pool: Any, stream: torch.cuda.Stream) -> None:
-        self._pool = pool
-        self._stream = stream
-        self._graph = torch.cuda.CUDAGraph()
+    def __init__(self, shared: CudaGraphs) -> None:
+        self._shared = shared
+        with torch.cuda.device(shared.device):
+            self._graph = torch.cuda.CUDAGraph()
 
     def warm_up(self, run: Run) -> None:
         """See `Graph.warm_up`; on a side stream, as `torch.cuda.graph` asks for."""
-        current = torch.cuda.current_stream()
-        self._stream.wait_stream(current)
-        with torch.cuda.stream(self._stream), _no_weight_cache():
-            for _ in range(self._NUM_WARM_UPS):
-                run()
-        current.wait_stream(self._stream)
+        device, side = self._shared.device, self._shared.stream
+        current = torch.cuda.current_stream(device)
+        side.wait_stream(current)
+        with torch.cuda.device(device), torch.cuda.stream(side), _no_weight_cache(device):
+            run()
+        current.wait_stream(side)
 
     def capture(self, run: Run) -> Sequence[Tensor]:
         """See `Graph.capture`."""
+        device, collects = self._shared.device, gc.isenabled()
+        current = torch.cuda.current_stream(device)
         # thread_local: the thread that reads frames ahead may go on allocating host memory meanwhile.
         recording = torch.cuda.graph(
-            self._graph, pool=self._pool, stream=self._stream, capture_error_mode="thread_local"
+            self._graph, pool=self._shared.pool, stream=self._shared.stream, capture_error_mode="thread_local"
         )
-        with _no_weight_cache(), recording:
-            return run()
+        gc.disable()  # what a collection frees, it would free in the recording
+        _forget_cublas_workspaces()
+        try:
+            with torch.cuda.device(device), _no_weight_cache(device), recording:
+                return run()
+        except BaseException:
+            self._shared.renew_pool()
+            raise
+        finally:
+            _forget_cublas_workspaces()
+            torch.cuda.set_stream(current)  # a capture that fails leaves the side stream current
+            if collects:
+                gc.enable()
 
     def copy_in(self, static: Sequence[Tensor], inputs: Sequence[Tensor]) -> None:
         """See `Graph.copy_in`."""
@@ -78,27 +110,32 @@ class CudaGraph:
 
     def replay(self) -> None:
         """See `Graph.replay`."""
-        self._graph.replay()
+        with torch.cuda.device(self._shared.device):
+            self._graph.replay()
 
 
-def cuda_graphs(device: torch.device) -> GraphFactory:
-    """Graphs of one predictor: they share a memory pool and a stream."""
-    with torch.cuda.device(device):
-        pool, stream = torch.cuda.graph_pool_handle(), torch.cuda.Stream(device)  # type: ignore[no-untyped-call]
-    return lambda: CudaGraph(pool, stream)
+def _forget_cublas_workspaces() -> None:
+    """Around a capture, as PyTorch's own CUDA graph trees do: GEMMs then record a workspace of the graph's own pool.
+
+    One made before lies in memory that may be freed while recordings still point to it.
+    """
+    if hasattr(torch._C, "_cuda_clearCublasWorkspaces"):
+        torch._C._cuda_clearCublasWorkspaces()
 
 
-def _no_weight_cache() -> torch.autocast:
+def _no_weight_cache(device: torch.device) -> torch.autocast:
     """The autocast there is, without the cache whose half-precision weights would not outlive it."""
-    enabled, dtype = cuda_autocast()
-    return torch.autocast("cuda", dtype=dtype, enabled=enabled, cache_enabled=False)
+    enabled, dtype = autocast_of(device)
+    return torch.autocast(device.type, dtype=dtype, enabled=enabled, cache_enabled=False)
 
 
-def cuda_autocast() -> tuple[bool, torch.dtype]:
-    """Whether autocast is on for CUDA devices, and its type."""
+def autocast_of(device: torch.device) -> tuple[bool, torch.dtype]:
+    """Whether autocast is on for devices of this kind, and its type."""
     if hasattr(torch, "get_autocast_dtype"):
-        return torch.is_autocast_enabled("cuda"), torch.get_autocast_dtype("cuda")
-    return torch.is_autocast_enabled(), torch.get_autocast_gpu_dtype()  # before PyTorch 2.4
+        return torch.is_autocast_enabled(device.type), torch.get_autocast_dtype(device.type)
+    if device.type == "cpu":  # before PyTorch 2.4
+        return torch.is_autocast_cpu_enabled(), torch.get_autocast_cpu_dtype()
+    return torch.is_autocast_enabled(), torch.get_autocast_gpu_dtype()
 
 
 class RerunGraph:

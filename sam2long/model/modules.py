@@ -48,11 +48,11 @@ class TrackingModules:
 
     Args:
         model: the predictor.
-        tokens: makes tokens of memories.
+        tokens: makes tokens of memories; None where nothing is attended to.
         keeps_prompt: whether the embeddings of 'no prompt' are kept from frame to frame.
     """
 
-    def __init__(self, model: TrackingModel, tokens: MemoryTokens, *, keeps_prompt: bool = True) -> None:
+    def __init__(self, model: TrackingModel, tokens: MemoryTokens | None, *, keeps_prompt: bool = True) -> None:
         self._model = model
         self._tokens = tokens
         self._prompts: dict[int, tuple[Tensor, Tensor, Tensor]] | None = {} if keeps_prompt else None
@@ -82,6 +82,7 @@ class TrackingModules:
 
     def attend(self, features: ImageFeatures, items: MemoryItems) -> Tensor:
         """A frame's features in the light of each pathway's memory, [B, C, H, W]."""
+        assert self._tokens is not None
         memory, memory_pos, num_obj_ptr_tokens = self._tokens.of(items)
         batch_size = memory.shape[1]
         pix_feat = self._model.memory_attention(
@@ -157,7 +158,8 @@ class TrackingModules:
         Returns:
             Per mask a spatial memory [1, C_mem, H, W] in bfloat16, as SAM 2 stores it, and an object pointer [1, C].
         """
-        obj_ptrs = self.object_pointers(tokens, object_score_logits)
+        size = self._model.padded_batch_size(len(tokens))  # a recording has as many rows, and kernels may depend on it
+        obj_ptrs = self.object_pointers(padded(tokens, size), padded(object_score_logits, size))
         memories = self.encode_memory(features, mask_logits, object_score_logits)
         return [(own(memories, row), own(obj_ptrs, row)) for row in range(len(tokens))]
 

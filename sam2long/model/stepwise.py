@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import weakref
 from typing import Any
 
 from torch import Tensor
@@ -37,7 +38,13 @@ class StepwisePredictor(SAM2VideoPredictor):
     def use_captures(self, captures: Captures | None) -> None:
         """Track from recordings from now on, or eagerly; prompts and `num_pathways=1` are eager in any case."""
         self.captures = captures
-        self._captured_encoder = None if captures is None else CapturedImageEncoder(self, captures)
+        # A proxy: recordings hold functions of the model, and must not keep it alive.
+        self._captured_encoder = None if captures is None else CapturedImageEncoder(weakref.proxy(self), captures)
+
+    def _apply(self, *args: Any, **kwargs: Any) -> Any:
+        """`nn.Module`'s, behind `to`, `cuda`, `half`: recordings read weights where they lay before."""
+        self.use_captures(None)
+        return super()._apply(*args, **kwargs)  # type: ignore[no-untyped-call]
 
     def __getstate__(self) -> dict[str, Any]:
         """A copy, or a pickle, has no recordings: they read the weights where they lay."""
@@ -65,7 +72,8 @@ class StepwisePredictor(SAM2VideoPredictor):
         if self.captures is None:
             modules = TrackingModules(self, MemoryTokens(self, spatial_pos, max_obj_ptrs))
         else:
-            modules = CapturedModules(self, spatial_pos, max_obj_ptrs, self.captures)
+            self.captures.follow(self)
+            modules = CapturedModules(weakref.proxy(self), spatial_pos, max_obj_ptrs, self.captures)
         return HypothesisModel(self, bank, modules)
 
     def encode_images(self, images: Tensor) -> dict[str, Any]:

@@ -7,7 +7,7 @@ from typing import Any
 
 from sam2long.config import MemoryTreeConfig, MemoryTreeLike, load_memory_tree
 from sam2long.model.captures import Captures, check_device_captures, checked_capture
-from sam2long.model.graphs import cuda_graphs
+from sam2long.model.graphs import CudaGraphs
 from sam2long.model.memory_bank import FrameMemory
 from sam2long.model.overrides import bypassed, overridden_steps
 from sam2long.model.stepwise import StepwisePredictor
@@ -52,7 +52,9 @@ class SessionPredictor(StepwisePredictor):
         self.encode_ahead = checked_count("encode_ahead", encode_ahead) or 0
         self.select = select
         self.choose_memory = choose_memory
-        self.capture = checked_capture(capture, compiled=self.reuses_buffers)
+        # With `compile_image_encoder` SAM 2 puts a compiled `forward` on the module.
+        compiled = self.reuses_buffers or "forward" in vars(self.image_encoder)
+        self.capture = checked_capture(capture, compiled=compiled, encode_ahead=self.encode_ahead)
         check_model_suits_tree(self, self.memory_tree)
 
     def checked_settings(
@@ -94,7 +96,9 @@ class SessionPredictor(StepwisePredictor):
         """
         if self.capture and (self.captures is None or self.captures.device != self.device):
             check_device_captures(self.device)
-            self.use_captures(Captures(cuda_graphs(self.device), self.device))
+            self.use_captures(Captures(CudaGraphs(self.device), self.device))
+        if self.captures is not None:
+            self.captures.follow(self)
 
     def name_bypassed_steps(self) -> None:
         """Warn, once, of code for SAM 2's tracking step that a tree does not call."""

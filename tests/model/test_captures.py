@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import copy
+import gc
 import logging
+import weakref
 from collections.abc import Sequence
 from typing import Any
 
@@ -18,6 +20,7 @@ from sam2long.bench.synthetic_settings import remember_all
 from sam2long.model import captures, image_features
 from sam2long.model.captures import Captures
 from sam2long.model.graphs import RerunGraph
+from sam2long.model.memory_bank import FrameMemory
 
 CPU = torch.device("cpu")
 
@@ -53,11 +56,74 @@ def test_keys_shapes_types_weights_and_autocast_have_recordings_of_their_own(mon
     run(stage, one.double(), modules=[linear])
     run(stage, one, modules=[linear], key="other")
     with monkeypatch.context() as patch:
-        patch.setattr(captures, "cuda_autocast", lambda: (True, torch.bfloat16))
+        patch.setattr(captures, "autocast_of", lambda device: (True, torch.bfloat16))
         run(stage, one, modules=[linear])
-    linear.weight.data = linear.weight.data.clone()  # as `.to()` moves it
-    run(stage, one, modules=[linear])
-    assert len(stage) == 5
+    assert len(stage) == 4
+
+
+@pytest.mark.parametrize("kind", ["moved", "changed"])
+def test_recordings_do_not_outlive_the_weights_they_read(kind: str) -> None:
+    stage, linear = Captures(RerunGraph, CPU, uses_before_capture=0), nn.Sequential(nn.Linear(2, 2), nn.Linear(2, 2))
+    stage.follow(linear)
+    run(stage, torch.ones(1, 2), modules=[linear])
+    stage.follow(linear)
+    assert len(stage) == 1
+    bias = linear[1].bias
+    if kind == "moved":
+        bias.data = bias.data.clone()
+    else:
+        with torch.no_grad():
+            bias.add_(1.0)
+    stage.follow(linear)
+    assert len(stage) == 0
+
+
+def test_recordings_of_a_stage_share_their_inputs() -> None:
+    stage = Captures(RerunGraph, CPU, uses_before_capture=0)
+    inputs = [torch.ones(3), torch.zeros(2, 2), torch.zeros(2, 2).T]
+    for key in ("one", "other"):
+        stage.run("stage", key, [], lambda tensors: [tensor + 1 for tensor in tensors], inputs)
+    first, second = stage._recordings.values()
+    assert all(a is b for a, b in zip(first.inputs, second.inputs, strict=True))
+    assert first.inputs[1] is not first.inputs[2]
+
+
+def test_weights_are_cast_once_for_autocast() -> None:
+    linear, seen = nn.Sequential(nn.Linear(4, 3), nn.LayerNorm(3)), []
+
+    def function(tensors: Sequence[Tensor]) -> list[Tensor]:
+        seen.append((linear[0].weight.dtype, linear[1].weight.dtype))
+        return [linear(tensors[0])]
+
+    stage, value = Captures(RerunGraph, CPU, uses_before_capture=0), torch.rand(2, 4)
+    with torch.autocast("cpu", dtype=torch.bfloat16):
+        expected = linear(value)
+        for key in ("one", "other"):
+            result, static = run(stage, value, function, [linear], key)
+            assert static
+            assert torch.equal(result, expected)
+    assert set(seen) == {(torch.bfloat16, torch.float32)}
+    assert linear[0].weight.dtype == torch.float32
+    assert len(stage._half_weights._copies) == 2
+    seen.clear()
+    run(stage, value, function, [linear])
+    assert set(seen) == {(torch.float32, torch.float32)}
+
+
+def test_nothing_of_a_video_or_a_predictor_is_held() -> None:
+    predictor = captured_golden()
+    track(predictor, 1)
+    gc.collect()
+    held = [weakref.ref(predictor), weakref.ref(predictor.captures)]
+    num_large = sum(type(thing) is FrameMemory for thing in gc.get_objects())
+    track(predictor, 1)
+    assert sum(type(thing) is FrameMemory for thing in gc.get_objects()) == num_large
+    gc.disable()
+    try:
+        del predictor
+        assert [reference() for reference in held] == [None, None]
+    finally:
+        gc.enable()
 
 
 def test_results_are_overwritten_by_the_next_run() -> None:
@@ -155,6 +221,16 @@ def test_one_object_is_tracked_to_the_bit(kind: str, monkeypatch: pytest.MonkeyP
         assert scores == expected_scores
     assert captured.captures is not None
     assert captured.captures.num_replays > 60
+
+
+def test_autocast_is_tracked_to_the_bit() -> None:
+    """Weights are cast before; encodings have the type that they got when the video was prompted."""
+    eager, captured = build_golden(), captured_golden()
+    with torch.autocast("cpu", dtype=torch.bfloat16):
+        expected, expected_scores = track(eager, 1, memory_tree=SETTINGS["shared"])
+        masks, scores = track(captured, 1, memory_tree=SETTINGS["shared"])
+    assert all(torch.equal(a, b) for (_, a), (_, b) in zip(masks, expected, strict=True))
+    assert scores == expected_scores
 
 
 @pytest.mark.parametrize("kind", SETTINGS)
@@ -257,3 +333,10 @@ def test_bad_values_are_named(value: Any, message: str) -> None:
 def test_a_compiled_predictor_has_recordings_of_its_own() -> None:
     with pytest.raises(ValueError, match="a compiled predictor has recordings of its own"):
         build_golden(vos_optimized=True, hydra_overrides_extra=["+model.capture=true"])
+    with pytest.raises(ValueError, match="a compiled predictor has recordings of its own"):
+        build_golden(hydra_overrides_extra=["+model.capture=true", "++model.compile_image_encoder=true"])
+
+
+def test_frames_encoded_ahead_would_run_beside_a_recording() -> None:
+    with pytest.raises(ValueError, match="encode_ahead=2 with capture=True"):
+        build_golden(hydra_overrides_extra=["+model.capture=true", "+model.encode_ahead=2"])
