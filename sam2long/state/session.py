@@ -62,6 +62,7 @@ class OpenPass:
         reverse: whether time runs backwards.
         obj_ids: the list it yields; SAM 2 replaces its own where objects are added or removed, and empties it on reset.
         num_objects: how many objects there were when it began; SAM 2's own pass tracks no others.
+        then: frames that follow in a pass of their own, backwards.
         loaded: whether it came with `load_state` and is not yet resumed.
     """
 
@@ -69,6 +70,7 @@ class OpenPass:
     reverse: bool
     obj_ids: list[Any]
     num_objects: int
+    then: range = range(0)
     loaded: bool = False
 
 

@@ -14,7 +14,8 @@ from torch import Tensor
 from sam2long.config import MemoryTreeLike
 from sam2long.state.interactive import InteractivePredictor
 from sam2long.tracking import saving, streaming
-from sam2long.tracking.passes import resume_pass, run_pass, run_pass_as_sam2, start_pass
+from sam2long.tracking.course import Course, Direction
+from sam2long.tracking.passes import resume_pass, run_course
 
 
 class TrackingPredictor(InteractivePredictor):
@@ -27,28 +28,36 @@ class TrackingPredictor(InteractivePredictor):
         start_frame_idx: int | None = None,
         max_frame_num_to_track: int | None = None,
         reverse: bool = False,
+        *,
+        direction: Direction | None = None,
+        progress: bool = True,
     ) -> Iterator[tuple[int, list[Any], Tensor]]:
         """Track all objects through the video: SAM 2's generator, with a memory tree per object.
 
         Frames come in processing order, each as soon as its masks are decided for every object, so they lag
-        behind the frame being tracked while hypotheses compete. If the generator is closed early, or a frame
-        cannot be read, pending frames are decided for the best pathway so far.
+        behind the frame being tracked while hypotheses compete. A frame is part of the state once it is yielded:
+        a generator that is closed early leaves the state as if the pass had ended with the last frame it yielded,
+        and a pass that begins there goes on with the same pathways. If a frame cannot be read, the pending ones before
+        it are decided for the best pathway so far and yielded, then the error is raised.
 
         Args:
             inference_state: from `init_state`, with prompts added.
             start_frame_idx: None starts at the earliest prompted frame.
-            max_frame_num_to_track: None tracks to the end of the video.
+            max_frame_num_to_track: None tracks to the end of the video; with "both" it counts in each direction.
             reverse: track towards frame 0.
+            direction: "forward", "reverse", or "both": forward to the end, then from the start towards frame 0, every
+                frame once. None goes by `reverse`.
+            progress: False shows no progress bar.
 
         Yields:
             (frame_idx, obj_ids, video_res_masks): logits, float32 [num_objects, 1, video_height, video_width].
+
+        Raises:
+            ValueError: for a direction that does not exist or contradicts `reverse`.
+            RuntimeError: if nothing is prompted.
         """
-        if self.tree_config(inference_state).num_pathways == 1:
-            self.interrupt(inference_state)
-            yield from run_pass_as_sam2(self, inference_state, start_frame_idx, max_frame_num_to_track, reverse)
-            return
-        propagation, open_pass = start_pass(self, inference_state, start_frame_idx, max_frame_num_to_track, reverse)
-        yield from run_pass(self, inference_state, propagation, open_pass)
+        course = Course.asked_for(start_frame_idx, max_frame_num_to_track, reverse, direction, progress)
+        yield from run_course(self, inference_state, course)
 
     # -- streams -------------------------------------------------------------------------------------------------
 
@@ -140,7 +149,9 @@ class TrackingPredictor(InteractivePredictor):
         """
         return saving.load_state(self, path, video, offload_video_to_cpu, offload_state_to_cpu)
 
-    def resume_propagation(self, inference_state: dict[str, Any]) -> Iterator[tuple[int, list[Any], Tensor]]:
+    def resume_propagation(
+        self, inference_state: dict[str, Any], *, progress: bool = True
+    ) -> Iterator[tuple[int, list[Any], Tensor]]:
         """Go on with the `propagate_in_video` that was open when a loaded state was saved.
 
         Every frame that had not been yielded comes once, with the masks it would have had. The frame in whose
@@ -148,6 +159,7 @@ class TrackingPredictor(InteractivePredictor):
 
         Args:
             inference_state: from `load_state`.
+            progress: False shows no progress bar.
 
         Returns:
             A generator as `propagate_in_video` returns it.
@@ -155,4 +167,4 @@ class TrackingPredictor(InteractivePredictor):
         Raises:
             RuntimeError: if no pass was open, or it is resumed already; then call `propagate_in_video`.
         """
-        return resume_pass(self, inference_state)
+        return resume_pass(self, inference_state, progress)

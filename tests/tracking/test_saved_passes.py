@@ -8,6 +8,7 @@ import signal
 import subprocess
 import sys
 from collections.abc import Callable
+from itertools import product
 from pathlib import Path
 from typing import Any
 
@@ -27,6 +28,7 @@ NUM_RANDOM = int(os.environ.get("SAM2LONG_NUM_RANDOM", "1"))
 PASSES: dict[str, tuple[MemoryTreeConfig, dict[str, Any], dict[str, Any]]] = {
     "branched": (BRANCHY, {}, {}),
     "branched, reverse": (BRANCHY, {}, {"start_frame_idx": 15, "reverse": True}),
+    "branched, both": (BRANCHY, {"prompted": (4, 4)}, {"direction": "both"}),
     "branched, bounded wait": (BRANCHY, {"max_pending_frames": 3}, {}),
     "branched, part of the video": (BRANCHY, {}, {"start_frame_idx": 2, "max_frame_num_to_track": 11}),
     "merging": (MERGING, {}, {}),
@@ -35,12 +37,12 @@ PASSES: dict[str, tuple[MemoryTreeConfig, dict[str, Any], dict[str, Any]]] = {
     "paper, state on the host": (PAPER, {"offload_state_to_cpu": True, "offload_video_to_cpu": True}, {}),
     # sam2 cannot track a frame that comes before an object's first prompt (bfloat16 memory alone, without pointers)
     "sam2": (SAM2, {"prompted": (0, 0)}, {}),
+    "sam2, both": (SAM2, {"prompted": (4, 4)}, {"direction": "both"}),
     "sam2, reverse": (SAM2, {"prompted": (15, 15)}, {"start_frame_idx": 15, "reverse": True}),
 }
 
 
-@pytest.mark.parametrize("stop_after", [1, 8])
-@pytest.mark.parametrize("kind", PASSES)
+@pytest.mark.parametrize(("kind", "stop_after"), [*product(PASSES, (1, 8)), ("branched, both", 18), ("sam2, both", 18)])
 def test_a_pass_goes_on(kind: str, stop_after: int, predictor: SAM2LongVideoPredictor, disks: Clip, path: Path) -> None:
     config, settings, arguments = PASSES[kind]
     never_saved = start(predictor, disks, config, **settings)
