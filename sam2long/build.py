@@ -9,19 +9,16 @@ from os import PathLike
 from pathlib import Path
 from typing import Any
 
-import sam2
 import torch
-from hydra import compose, initialize_config_dir
-from hydra.core.global_hydra import GlobalHydra
 from hydra.errors import InstantiationException
 from hydra.utils import instantiate
-from omegaconf import DictConfig, OmegaConf
-from sam2.build_sam import HF_MODEL_ID_TO_FILENAMES
+from omegaconf import OmegaConf
 
 from sam2long.config import MemoryTreeLike, load_memory_tree
 from sam2long.model.captures import check_device_captures
+from sam2long.model.sam2_predictor import OFFICIAL_MODELS
+from sam2long.model_config import ModelConfigLike, compose_config
 from sam2long.predictor import SAM2LongVideoPredictor
-from sam2long.resources import resource_dir
 
 logger = logging.getLogger(__name__)
 
@@ -36,7 +33,7 @@ _POSTPROCESSING = (
 
 
 def build_sam2long_video_predictor(
-    config_file: str | PathLike[str],
+    config_file: ModelConfigLike,
     ckpt_path: str | PathLike[str] | None = None,
     device: str | torch.device | None = None,
     mode: str = "eval",
@@ -51,7 +48,8 @@ def build_sam2long_video_predictor(
 
     Args:
         config_file: a config name of sam2 ("configs/sam2.1/sam2.1_hiera_l.yaml"), a path to a YAML of your own
-            (Hydra defaults lists work), or the name of an embedded config ("demo").
+            (Hydra defaults lists work), the name of an embedded config ("demo"), a name that the application's own
+            Hydra finds, or a config that is composed already (a `DictConfig` or dict, whole or its `model`).
         ckpt_path: a checkpoint, {"model": state dict}; None leaves random weights.
         device: None takes CUDA where there is one, else the CPU.
         mode: "eval" or "train".
@@ -96,8 +94,8 @@ def _overrides(extra: Iterable[str], apply_postprocessing: bool, vos_optimized: 
     return [*overrides, *extra, *(_POSTPROCESSING if apply_postprocessing else ())]
 
 
-def _instantiate(config_file: str | PathLike[str], overrides: Sequence[str], settings: dict[str, Any]) -> Any:
-    cfg = _compose(find_config(config_file), overrides)
+def _instantiate(config_file: ModelConfigLike, overrides: Sequence[str], settings: dict[str, Any]) -> Any:
+    cfg = compose_config(config_file, overrides)
     OmegaConf.resolve(cfg)
     try:
         return instantiate(cfg.model, _recursive_=True, **settings)
@@ -107,9 +105,8 @@ def _instantiate(config_file: str | PathLike[str], overrides: Sequence[str], set
         if isinstance(refusal, ValueError):
             raise refusal from None
         reason = str(refusal) or "an assertion of its own fails (see above)"
-        raise ValueError(
-            f"sam2 cannot build this model from {config_file} with {list(overrides)}: {reason}"
-        ) from refusal
+        named = config_file if isinstance(config_file, (str, PathLike)) else "the given config"
+        raise ValueError(f"sam2 cannot build this model from {named} with {list(overrides)}: {reason}") from refusal
 
 
 def build_sam2long_video_predictor_hf(model_id: str, **kwargs: Any) -> SAM2LongVideoPredictor:
@@ -123,58 +120,15 @@ def build_sam2long_video_predictor_hf(model_id: str, **kwargs: Any) -> SAM2LongV
         ValueError: if the id is not known.
         ImportError: if `huggingface_hub` is not installed.
     """
-    if model_id not in HF_MODEL_ID_TO_FILENAMES:
-        raise ValueError(f"unknown model id {model_id!r}; known: {sorted(HF_MODEL_ID_TO_FILENAMES)}")
+    if model_id not in OFFICIAL_MODELS:
+        raise ValueError(f"unknown model id {model_id!r}; known: {sorted(OFFICIAL_MODELS)}")
     try:
         from huggingface_hub import hf_hub_download
     except ImportError as error:
         raise ImportError("from_pretrained needs huggingface_hub: pip install 'sam2long[hub]'") from error
-    config_name, checkpoint_name = HF_MODEL_ID_TO_FILENAMES[model_id]
+    config_name, checkpoint_name = OFFICIAL_MODELS[model_id]
     ckpt_path = hf_hub_download(repo_id=model_id, filename=checkpoint_name)
     return build_sam2long_video_predictor(config_name, ckpt_path, **kwargs)
-
-
-def find_config(config_file: str | PathLike[str]) -> tuple[Path, str]:
-    """Where a config lies, as (folder for Hydra to search, name in it): sam2's own, a path, or an embedded one.
-
-    Raises:
-        FileNotFoundError: listing the names that are known.
-    """
-    name = str(config_file)
-    sam2_folder = Path(sam2.__path__[0])
-    if name.startswith("configs/") and (sam2_folder / name).is_file():
-        return sam2_folder, name
-    path = Path(name)
-    if path.is_file():
-        return path.resolve().parent, path.name
-    embedded = resource_dir("configs") / f"{path.name.removesuffix('.yaml')}.yaml"
-    if path.parent == Path() and embedded.is_file():
-        return embedded.parent, embedded.name
-    if (sam2_folder / name).is_file():
-        return sam2_folder, name
-    known = sorted({config for config, _ in HF_MODEL_ID_TO_FILENAMES.values()})
-    known += sorted(entry.stem for entry in resource_dir("configs").glob("*.yaml"))
-    raise FileNotFoundError(f"no config {name!r}: give a path to a YAML file or one of {known}")
-
-
-def _compose(config: tuple[Path, str], overrides: Iterable[str]) -> DictConfig:
-    """Compose a config in a Hydra of our own.
-
-    Importing sam2 binds the global Hydra's search path to sam2's package (or leaves an application's own in
-    place), so neither a user's YAML nor, in a Hydra application, sam2's would be found there.
-    """
-    folder, name = config
-    instance = GlobalHydra.instance()
-    before = instance.hydra
-    instance.clear()
-    try:
-        with initialize_config_dir(config_dir=str(folder), version_base="1.2"):
-            cfg = compose(config_name=name, overrides=list(overrides))
-    finally:
-        GlobalHydra.instance().hydra = before
-    if "image_encoder" not in cfg.get("model", {}):
-        raise ValueError(f"{folder / name} describes no model (model.image_encoder); see configs/demo.yaml")
-    return cfg
 
 
 def load_checkpoint(model: torch.nn.Module, ckpt_path: str | PathLike[str]) -> None:

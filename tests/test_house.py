@@ -18,7 +18,7 @@ FLOORS = [
     ("bench",),
     ("model_choice", "__init__"),
     ("build",),
-    ("predictor",),
+    ("predictor", "model_config"),
     ("tracking",),
     ("state",),
     ("model", "views"),

@@ -68,10 +68,10 @@ def _choose_files(config: str | None, checkpoint: Path | None) -> tuple[str, Pat
         if checkpoint.stem not in OFFICIAL_CONFIGS:
             raise UserError(f"--checkpoint {checkpoint} needs --config: the name does not tell its architecture")
         return OFFICIAL_CONFIGS[checkpoint.stem], checkpoint
-    from sam2long.build import find_config
+    from sam2long.model_config import require_config
 
     try:
-        find_config(config)
+        require_config(config)
     except FileNotFoundError as error:
         raise UserError(str(error)) from None
     return config, checkpoint

@@ -5,3 +5,5 @@ masks that were selected. Start with `hypotheses`, the batch of one frame; `memo
 `memory_tokens` turns it into tokens, `modules` runs SAM 2's modules (`captured_modules` from recordings), `stepwise` is
 the seam to SAM 2's predictor.
 """
+
+from sam2long.model import sam2_predictor as sam2_predictor  # first: it says so if what `import sam2` finds will not do

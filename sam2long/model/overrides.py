@@ -5,7 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any
 
-import sam2
+from sam2long.model.sam2_predictor import SAM2_FOLDER
 
 # The steps of SAM 2 that the trees have their own of; prompts, and passes with one pathway, go through them.
 STEPS = (
@@ -16,7 +16,7 @@ STEPS = (
     "_forward_sam_heads",
     "_encode_memory_in_output",
 )
-_KNOWN_FOLDERS = (str(Path(str(sam2.__file__)).resolve().parent), str(Path(__file__).resolve().parents[1]))
+_KNOWN_FOLDERS = (str(SAM2_FOLDER.resolve()), str(Path(__file__).resolve().parents[1]))
 _KNOWN_ROOTS = ("sam2", "sam2long", "torch", "builtins")
 
 

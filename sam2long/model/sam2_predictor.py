@@ -7,6 +7,7 @@ program that uses sam2long is found.
 from __future__ import annotations
 
 from importlib.util import find_spec
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 
@@ -21,6 +22,9 @@ def _found_sam2() -> str:
 
 if TYPE_CHECKING:
     from torch import Tensor, device, nn
+
+    SAM2_FOLDER: Path
+    OFFICIAL_MODELS: dict[str, tuple[str, str]]
 
     class SAM2VideoPredictor(nn.Module):
         """What of SAM 2's predictor is used here; its methods are typed where they are overridden."""
@@ -79,8 +83,11 @@ if TYPE_CHECKING:
 else:
     try:
         # The second came with sam2 1.1, as did the state with objects of their own; vendored forks are often older.
+        import sam2
+        from sam2.build_sam import HF_MODEL_ID_TO_FILENAMES as OFFICIAL_MODELS
         from sam2.sam2_video_predictor import SAM2VideoPredictor, SAM2VideoPredictorVOS
     except ImportError as error:
         raise ImportError(f"sam2long needs sam2 >= 1.1, found {_found_sam2()}: {error}") from error
+    SAM2_FOLDER = Path(sam2.__path__[0])  # where its `configs` lie
 
-__all__ = ["SAM2VideoPredictor", "SAM2VideoPredictorVOS"]
+__all__ = ["OFFICIAL_MODELS", "SAM2_FOLDER", "SAM2VideoPredictor", "SAM2VideoPredictorVOS"]
