@@ -18,6 +18,7 @@ from sam2long.config import MemoryTreeLike, load_memory_tree
 from sam2long.model.captures import check_device_captures
 from sam2long.model.sam2_predictor import OFFICIAL_MODELS
 from sam2long.model_config import ModelConfigLike, compose_config
+from sam2long.policies import PolicyLike, load_policy
 from sam2long.predictor import SAM2LongVideoPredictor
 
 logger = logging.getLogger(__name__)
@@ -43,6 +44,7 @@ def build_sam2long_video_predictor(
     memory_tree: MemoryTreeLike = None,
     max_pending_frames: int | None = None,
     capture: bool | None = None,
+    policy: PolicyLike = None,
 ) -> SAM2LongVideoPredictor:
     """Build a predictor; the counterpart of sam2's `build_sam2_video_predictor`.
 
@@ -58,7 +60,7 @@ def build_sam2long_video_predictor(
             its values win over `hydra_overrides_extra`, as they do in sam2.
         vos_optimized: compile all components.
         memory_tree: settings of the tree: a `MemoryTreeConfig`, a name, a path, or None for the paper's.
-        max_pending_frames, capture: see `SAM2LongVideoPredictor`.
+        max_pending_frames, capture, policy: see `SAM2LongVideoPredictor`.
 
     Raises:
         FileNotFoundError: if the config or the checkpoint does not exist.
@@ -78,7 +80,10 @@ def build_sam2long_video_predictor(
     settings: dict[str, Any] = {"memory_tree": asdict(tree_config)} if memory_tree is not None else {}
     given = {"max_pending_frames": max_pending_frames, "capture": capture}
     settings |= {name: value for name, value in given.items() if value is not None}
+    rule = load_policy(policy)
     model = _instantiate(config_file, overrides, settings)
+    if policy is not None:
+        model.policy = rule
     if ckpt_path is not None:
         load_checkpoint(model, ckpt_path)
     model = model.to(device)

@@ -13,6 +13,7 @@ from sam2long.model.captures import check_device_captures
 from sam2long.model.memory_bank import FrameMemory
 from sam2long.model.overrides import own_methods
 from sam2long.model.sam2_predictor import SAM2VideoPredictor, SAM2VideoPredictorVOS
+from sam2long.policies import PolicyLike, load_policy
 from sam2long.search.scores import FrameScores
 from sam2long.search.selection import ChooseMemoryFunction, SelectFunction, choose_memory, select_candidates
 from sam2long.state import inspection
@@ -36,6 +37,9 @@ class SAM2LongVideoPredictor(TrackingPredictor):
             kernels slower than its GPU runs them, running ahead was slower (bench/README.md).
         select: which candidates live on, see `sam2long.search.selection.select_candidates`.
         choose_memory: which frames a pathway remembers, see `sam2long.search.selection.choose_memory`.
+        policy: a rule beyond the paper, by name (`sam2long.policies.POLICIES`) or a `sam2long.search.policy.Policy`;
+            None is the paper's. `init_state(policy=...)` overrides it per video; `select` and `choose_memory` override
+            those parts of it.
         capture: True records what a frame launches as CUDA graphs and replays it (experimental): the same kernels, a
             handful of launches. Prompts and `num_pathways=1` stay eager. None (default): everything is launched anew.
         **kwargs: the arguments of `SAM2VideoPredictor`.
@@ -53,12 +57,13 @@ class SAM2LongVideoPredictor(TrackingPredictor):
         select: SelectFunction = select_candidates,
         choose_memory: ChooseMemoryFunction[FrameMemory] = choose_memory,
         capture: bool | None = None,
+        policy: PolicyLike = None,
         **kwargs: Any,
     ) -> None:
         super().__init__(*args, **kwargs)
         if len(args) < 4 and "add_all_frames_to_correct_as_cond" not in kwargs:  # the fourth of SAM 2's arguments
             self.add_all_frames_to_correct_as_cond = None
-        self.set_up(memory_tree, max_pending_frames, encode_ahead, select, choose_memory, capture)
+        self.set_up(memory_tree, max_pending_frames, encode_ahead, select, choose_memory, capture, policy)
 
     @classmethod
     def from_sam2(
@@ -70,13 +75,15 @@ class SAM2LongVideoPredictor(TrackingPredictor):
         select: SelectFunction = select_candidates,
         choose_memory: ChooseMemoryFunction[FrameMemory] = choose_memory,
         capture: bool | None = None,
+        policy: PolicyLike = None,
     ) -> SAM2LongVideoPredictor:
         """Our predictor around a predictor that exists already: its modules are shared, no weight is copied.
 
         Args:
             predictor: a `SAM2VideoPredictor`; it stays usable, and eager. What a subclass of it changes is left
                 behind, with a warning that names it.
-            memory_tree, max_pending_frames, encode_ahead, select, choose_memory, capture: as in the constructor.
+            memory_tree, max_pending_frames, encode_ahead, select, choose_memory, capture, policy: as in the
+                constructor.
         """
         if not isinstance(predictor, SAM2VideoPredictor):
             raise ValueError(f"from_sam2 takes a SAM2VideoPredictor, got {type(predictor).__name__}")
@@ -93,7 +100,7 @@ class SAM2LongVideoPredictor(TrackingPredictor):
             # SAM 2 keeps no note of who set it: True is the config's, False may be its default.
             ours.add_all_frames_to_correct_as_cond = vars(ours).pop("add_all_frames_to_correct_as_cond") or None
         ours.use_captures(None)  # another predictor of ours keeps its own
-        ours.set_up(memory_tree, max_pending_frames, encode_ahead, select, choose_memory, capture)
+        ours.set_up(memory_tree, max_pending_frames, encode_ahead, select, choose_memory, capture, policy)
         if ours.capture:
             check_device_captures(ours.device)
         return ours
@@ -123,6 +130,7 @@ class SAM2LongVideoPredictor(TrackingPredictor):
         *,
         memory_tree: MemoryTreeLike = None,
         max_pending_frames: int | None = None,
+        policy: PolicyLike = None,
     ) -> dict[str, Any]:
         """Start an inference state for a video.
 
@@ -132,7 +140,7 @@ class SAM2LongVideoPredictor(TrackingPredictor):
             offload_video_to_cpu: keep decoded frames in host memory until they are used.
             offload_state_to_cpu: keep committed masks and memories in host memory.
             async_loading_frames: accepted for SAM 2's sake; frames are always decoded lazily and ahead.
-            memory_tree, max_pending_frames: settings for this video; None takes the predictor's.
+            memory_tree, max_pending_frames, policy: settings for this video; None takes the predictor's.
 
         Returns:
             A dict with SAM 2's keys.
@@ -141,9 +149,12 @@ class SAM2LongVideoPredictor(TrackingPredictor):
             FileNotFoundError, ValueError: if the video cannot be read or a setting is not allowed.
         """
         self.checked_settings(memory_tree, max_pending_frames)  # before anything is opened
+        load_policy(policy)
         source = open_frames(video_path)
         frames = ModelFrames(source, self.image_size, self.device, offload_to_cpu=offload_video_to_cpu)
-        return self.new_state(frames, memory_tree, max_pending_frames, offload_video_to_cpu, offload_state_to_cpu)
+        return self.new_state(
+            frames, memory_tree, max_pending_frames, offload_video_to_cpu, offload_state_to_cpu, policy
+        )
 
     # -- scores --------------------------------------------------------------------------------------------------
 

@@ -22,6 +22,7 @@ FLOORS = [
     ("tracking",),
     ("state",),
     ("model", "views"),
+    ("policies",),
     ("search",),
     ("config",),
     ("evaluation", "frames", "synthetic", "resources", "files"),

@@ -62,10 +62,20 @@ class CapturedModules(TrackingModules):
         spatial_pos: spatial positional encoding of a memory, (HW, 1, C_mem).
         max_obj_ptrs: `min(num_frames, max_obj_ptrs_in_encoder)`.
         captures: the predictor's recordings.
+        keeps_raw: whether a policy may ask for masks where the decoder says that the object is absent.
     """
 
-    def __init__(self, model: CapturableModel, spatial_pos: Tensor, max_obj_ptrs: int, captures: Captures) -> None:
+    def __init__(
+        self,
+        model: CapturableModel,
+        spatial_pos: Tensor,
+        max_obj_ptrs: int,
+        captures: Captures,
+        *,
+        keeps_raw: bool = False,
+    ) -> None:
         super().__init__(model, MemoryTokens(model, spatial_pos, max_obj_ptrs))
+        self._keeps_raw = keeps_raw
         self._parts = model
         self._spatial_pos = spatial_pos
         self._max_obj_ptrs = max_obj_ptrs
@@ -81,14 +91,16 @@ class CapturedModules(TrackingModules):
             kept = [tensor[: len(of)] for tensor in tensors]
             # The next recording that is replayed may write over them.
             outputs.append(_copies(kept) if static else kept)
-        return DecodedMasks(*(in_order(column, rows) for column in zip(*outputs, strict=True)))
+        columns = [in_order(column, rows) for column in zip(*outputs, strict=True)]
+        masks, tokens, occlusion, scores = columns[:4]
+        return DecodedMasks(masks, tokens, occlusion, scores, columns[4] if self._keeps_raw else masks)
 
     def _propose_batch(self, features: ImageFeatures, items: MemoryItems) -> tuple[Sequence[Tensor], bool]:
         sizes, num_levels = features.feat_sizes, len(features.vision_feats)
         num_spatial, num_pointers, batch_size = len(items.features), len(items.pointers), len(items.features[0])
         # The recording must hold none of the video's tensors: these are all it needs of them.
         num_conditioning, weighted = items.num_conditioning, items.weighted
-        model, max_obj_ptrs = self._parts, self._max_obj_ptrs
+        model, max_obj_ptrs, keeps_raw = self._parts, self._max_obj_ptrs, self._keeps_raw
 
         def function(tensors: Sequence[Tensor]) -> Sequence[Tensor]:
             each = iter(tensors)
@@ -99,7 +111,8 @@ class CapturedModules(TrackingModules):
             pointers = [list(islice(each, batch_size)) for _ in range(num_pointers)]
             read = MemoryItems(spatial, pointers, num_conditioning, weighted, numbers)
             decoded = eager.decode(image, eager.attend(image, read))
-            return decoded.mask_logits, decoded.tokens, decoded.object_score_logits, decoded.scores
+            raw = [decoded.raw_logits] if keeps_raw else []
+            return [decoded.mask_logits, decoded.tokens, decoded.object_score_logits, decoded.scores, *raw]
 
         inputs = [
             items.numbers,
@@ -109,7 +122,7 @@ class CapturedModules(TrackingModules):
             *(memory for row in items.features for memory in row),
             *(pointer for row in items.pointers for pointer in row),
         ]
-        key = (batch_size, num_spatial, num_pointers, num_conditioning, weighted, max_obj_ptrs)
+        key = (batch_size, num_spatial, num_pointers, num_conditioning, weighted, max_obj_ptrs, keeps_raw)
         parts = self._parts
         modules = _modules(
             [parts.memory_attention, parts.sam_prompt_encoder, parts.sam_mask_decoder, parts.obj_ptr_tpos_proj]

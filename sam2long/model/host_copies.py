@@ -11,22 +11,21 @@ def unpinned(tensor: Tensor) -> Tensor:
     return tensor.clone() if tensor.is_pinned() else tensor
 
 
-class RowsToHost:
-    """A few numbers on their way to the host; a GPU goes on with what is queued meanwhile.
+class ToHost:
+    """A small tensor on its way to the host; a GPU goes on with what is queued meanwhile.
 
     Args:
-        rows: [N, M], on any device.
+        tensor: on any device.
     """
 
-    def __init__(self, rows: Tensor) -> None:
-        self._rows, self._arrived = rows, None
-        if rows.is_cuda:
-            self._rows = rows.to("cpu", non_blocking=True)
-            self._arrived = torch.cuda.current_stream(rows.device).record_event()
+    def __init__(self, tensor: Tensor) -> None:
+        self._tensor, self._arrived = tensor, None
+        if tensor.is_cuda:
+            self._tensor = tensor.to("cpu", non_blocking=True)
+            self._arrived = torch.cuda.current_stream(tensor.device).record_event()
 
-    def wait(self) -> list[list[float]]:
-        """The numbers; waits for them alone, not for what was queued after them."""
+    def wait(self) -> Tensor:
+        """The tensor on the host; waits for it alone, not for what was queued after it."""
         if self._arrived is not None:
             self._arrived.synchronize()
-        numbers: list[list[float]] = self._rows.tolist()
-        return numbers
+        return self._tensor

@@ -6,14 +6,17 @@ from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
 import torch
+from sam2.modeling.sam2_base import NO_OBJ_SCORE
 from torch import Tensor
 
-from sam2long.model.host_copies import RowsToHost, unpinned
+from sam2long.model.evidence import EvidenceOfMasks, evidence_or_none
+from sam2long.model.host_copies import ToHost, unpinned
 from sam2long.model.image_features import ImageFeatures
 from sam2long.model.memory_bank import FrameMemory, MemoryBank, PathwayMemory
 from sam2long.model.modules import DecodedMasks, TrackingModules, own
 from sam2long.model.seam import TrackingModel
 from sam2long.search.picking import Pick, Proposal
+from sam2long.search.policy import Want
 from sam2long.search.tree import MemoryNode, MemoryTree, PendingFrame
 
 
@@ -58,15 +61,19 @@ class Proposals:
 
     Args:
         decoded: rows in the order of the pathways.
+        evidence: of their masks, if a policy wants any.
     """
 
-    def __init__(self, decoded: DecodedMasks) -> None:
+    def __init__(self, decoded: DecodedMasks, evidence: EvidenceOfMasks | None = None) -> None:
         self.decoded = decoded
-        self._scores = RowsToHost(decoded.scores)
+        self._evidence = evidence
+        self._scores = ToHost(decoded.scores)
 
     def scores(self) -> list[Proposal]:
-        """The scores of every row: the frame's one wait for the device."""
-        return [Proposal(row, values[:-1], values[-1]) for row, values in enumerate(self._scores.wait())]
+        """The scores and the evidence of every row: the frame's one wait for the device."""
+        rows: list[list[float]] = self._scores.wait().tolist()
+        of_rows = zip(rows, evidence_or_none(self._evidence), strict=False)
+        return [Proposal(row, values[:-1], values[-1], evidence) for row, (values, evidence) in enumerate(of_rows)]
 
 
 class HypothesisModel:
@@ -76,22 +83,28 @@ class HypothesisModel:
         model: the predictor.
         bank: chooses what pathways attend to.
         modules: memory attention, mask decoder and memory encoder.
+        wants: evidence about every mask that the policy wants.
     """
 
-    def __init__(self, model: TrackingModel, bank: MemoryBank, modules: TrackingModules) -> None:
+    def __init__(
+        self, model: TrackingModel, bank: MemoryBank, modules: TrackingModules, wants: frozenset[Want] = frozenset()
+    ) -> None:
         self._model = model
         self._bank = bank
         self._modules = modules
+        self._wants = wants
 
     def propose(self, features: ImageFeatures, pathways: Sequence[PathwayMemory]) -> Proposals:
         """The masks each pathway proposes for a frame, rows in the order of `pathways`."""
-        groups: dict[tuple[int, int, bool], list[int]] = {}
+        groups: dict[tuple[int, int, int, bool], list[int]] = {}
         for row, pathway in enumerate(pathways):
             groups.setdefault(self._bank.lengths(pathway), []).append(row)
         at_once = self._modules.rows_at_once(features)
         rows = [of[i : i + at_once] for of in groups.values() for i in range(0, len(of), at_once)]
         batches = [self._bank.items(self._padded([pathways[row] for row in of])) for of in rows]
-        return Proposals(self._modules.propose(features, batches, rows))
+        decoded = self._modules.propose(features, batches, rows)
+        evidence = EvidenceOfMasks(self._wants, decoded.raw_logits, features) if self._wants else None
+        return Proposals(decoded, evidence)
 
     def _padded(self, pathways: list[PathwayMemory]) -> list[PathwayMemory]:
         return pathways + [pathways[-1]] * (self._model.padded_batch_size(len(pathways)) - len(pathways))
@@ -111,11 +124,27 @@ class HypothesisModel:
         rows, mask_idxs = index.unbind(dim=1)
         mask_logits = decoded.mask_logits[rows, mask_idxs].unsqueeze(1)  # (N, 1, h, w)
         object_score_logits = decoded.object_score_logits[rows]  # (N, 1)
+        if any(pick.visible is not None for pick in picks):
+            raw = decoded.raw_logits[rows, mask_idxs].unsqueeze(1).float()
+            mask_logits, object_score_logits = _with_presence(picks, mask_logits, raw, object_score_logits)
         shared_token = decoded.tokens.shape[1] == 1
         tokens = decoded.tokens[rows, torch.zeros_like(mask_idxs) if shared_token else mask_idxs]
         remembered = self._modules.remember(features, mask_logits, object_score_logits, tokens)
         hypotheses = []
         for i, (pick, (memory, obj_ptr)) in enumerate(zip(picks, remembered, strict=True)):
-            frame = FrameMemory(frame_idx, pick.predicted_iou, pick.occlusion_score, memory, obj_ptr)
+            frame = FrameMemory(frame_idx, pick.predicted_iou, pick.occlusion_score, memory, obj_ptr, pick.note)
             hypotheses.append(Hypothesis(frame, own(mask_logits, i), own(object_score_logits, i), pick.score))
         return hypotheses
+
+
+def _with_presence(
+    picks: Sequence[Pick], mask_logits: Tensor, raw_logits: Tensor, object_score_logits: Tensor
+) -> tuple[Tensor, Tensor]:
+    """Masks [N, 1, h, w] and occlusion scores [N, 1] where the policy says whether the object shows."""
+    device = mask_logits.device
+    said = torch.tensor([[pick.visible is not None, pick.visible is True, pick.occlusion_score] for pick in picks])
+    changed, shows, scores = said.to(device, non_blocking=True).unbind(dim=1)
+    changed, shows = (flag.bool()[:, None, None, None] for flag in (changed, shows))
+    said_masks = torch.where(shows, raw_logits, NO_OBJ_SCORE)
+    said_scores = torch.where(changed[:, 0, 0], scores[:, None].to(object_score_logits.dtype), object_score_logits)
+    return torch.where(changed, said_masks, mask_logits), said_scores

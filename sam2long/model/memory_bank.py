@@ -10,6 +10,7 @@ from torch import Tensor
 
 from sam2long.model.memory_tokens import MemoryItems
 from sam2long.model.seam import BankOptions
+from sam2long.search.policy import Note
 from sam2long.search.selection import modulation_weights
 
 # The score of a conditioning frame when memories are ranked for modulation: the user is certain.
@@ -27,6 +28,7 @@ class FrameMemory:
         features: spatial memory `maskmem_features`, [1, C_mem, H, W], bfloat16 as SAM 2 stores it; None where
             no pathway can attend to it (any more).
         obj_ptr: object pointer, [1, C].
+        note: what the policy wrote down of the frame (`Policy.note`).
     """
 
     frame_idx: int
@@ -34,6 +36,7 @@ class FrameMemory:
     occlusion_score: float
     features: Tensor | None
     obj_ptr: Tensor
+    note: Note = ()
 
 
 @dataclass(slots=True)
@@ -45,12 +48,15 @@ class PathwayMemory:
         conditioning_pointers: those of them whose pointers are attended to, with their signed temporal distance.
         remembered: the frames the pathway remembers (design: L), oldest first.
         modulated: whether keys are weighted by certainty (not on a tree's first step, which is SAM 2's own).
+        anchors: remembered frames that are read as conditioning frames are, each in the place of a recent one, with
+            their signed temporal distances.
     """
 
     conditioning: Sequence[FrameMemory]
     conditioning_pointers: Sequence[tuple[int, FrameMemory]]
     remembered: Sequence[FrameMemory]
     modulated: bool
+    anchors: Sequence[tuple[int, FrameMemory]] = ()
 
 
 class MemoryBank:
@@ -68,26 +74,30 @@ class MemoryBank:
         self._modulation = modulation
 
     def spatial_memories(self, pathway: PathwayMemory) -> list[FrameMemory]:
-        """Conditioning frames, then the newest remembered frames, oldest first."""
-        recent = min(self._model.num_maskmem - 1, len(pathway.remembered))
-        return [*pathway.conditioning, *pathway.remembered[len(pathway.remembered) - recent :]]
+        """Conditioning frames and anchors, then the newest remembered frames, oldest first."""
+        anchors = [memory for _, memory in pathway.anchors]
+        recent = min(max(self._model.num_maskmem - 1 - len(anchors), 0), len(pathway.remembered))
+        return [*pathway.conditioning, *anchors, *pathway.remembered[len(pathway.remembered) - recent :]]
 
     def pointers(self, pathway: PathwayMemory) -> list[tuple[int, FrameMemory, float]]:
-        """(temporal distance, memory, score) of each object pointer: conditioning first, then newest to oldest."""
+        """(temporal distance, memory, score) of each pointer: conditioning, anchors, then newest to oldest."""
         if not self._model.use_obj_ptrs_in_encoder:
             return []
         conditioning = [(dist, memory, CONDITIONING_SCORE) for dist, memory in pathway.conditioning_pointers]
+        anchors = [(dist, memory, memory.occlusion_score) for dist, memory in pathway.anchors]
         newest_first = list(reversed(pathway.remembered[1:]))[: self._max_obj_ptrs - 1]
-        return conditioning + [(k, mem, mem.occlusion_score) for k, mem in enumerate(newest_first, start=1)]
+        recent = [(k, memory, memory.occlusion_score) for k, memory in enumerate(newest_first, start=1)]
+        return [*conditioning, *anchors, *recent]
 
-    def lengths(self, pathway: PathwayMemory) -> tuple[int, int, bool]:
-        """Pathways of equal lengths can be read as one batch: (spatial memories, pointers, weighted or not)."""
+    def lengths(self, pathway: PathwayMemory) -> tuple[int, int, int, bool]:
+        """Pathways of equal lengths are one batch: (spatial memories, anchors, pointers, weighted or not)."""
         num_spatial = len(self.spatial_memories(pathway))
-        return num_spatial, len(self.pointers(pathway)), pathway.modulated and num_spatial > 1
+        weighted = pathway.modulated and num_spatial > 1
+        return num_spatial, len(pathway.anchors), len(self.pointers(pathway)), weighted
 
     def items(self, pathways: Sequence[PathwayMemory]) -> MemoryItems:
         """What pathways of equal `lengths` attend to, one column a pathway."""
-        weighted = self.lengths(pathways[0])[2]
+        *_, weighted = self.lengths(pathways[0])
         spatial = [self.spatial_memories(pathway) for pathway in pathways]
         pointers = [self.pointers(pathway) for pathway in pathways]
         columns = [
@@ -97,7 +107,7 @@ class MemoryBank:
         return MemoryItems(
             features=[[_features(memory) for memory in row] for row in zip(*spatial, strict=True)],
             pointers=[[memory.obj_ptr for _, memory, _ in row] for row in zip(*pointers, strict=True)],
-            num_conditioning=len(pathways[0].conditioning),
+            num_conditioning=len(pathways[0].conditioning) + len(pathways[0].anchors),
             weighted=weighted,
             numbers=torch.tensor(columns).T,  # (S + 2 K, B)
         )

@@ -35,12 +35,14 @@ class DecodedMasks:
         tokens: mask tokens, [B, M, C] (or [B, 1, C] where the model shares one token between its masks).
         object_score_logits: occlusion scores, [B, 1].
         scores: float32 [B, M + 1], predicted IoUs, then the occlusion score: what the host waits for.
+        raw_logits: `mask_logits` as decoded, also where the object is absent, of any precision.
     """
 
     mask_logits: Tensor
     tokens: Tensor
     object_score_logits: Tensor
     scores: Tensor
+    raw_logits: Tensor
 
 
 class TrackingModules:
@@ -114,11 +116,12 @@ class TrackingModules:
         rows = [output[:num_pathways] for output in outputs]
         if model.reuses_buffers:
             rows = [output.clone() for output in rows]
-        mask_logits, ious, tokens, object_score_logits = rows
+        raw_logits, ious, tokens, object_score_logits = rows
+        mask_logits = raw_logits
         if model.pred_obj_scores:
-            mask_logits = torch.where((object_score_logits > 0)[:, None, None], mask_logits, NO_OBJ_SCORE)
+            mask_logits = torch.where((object_score_logits > 0)[:, None, None], raw_logits, NO_OBJ_SCORE)
         scores = torch.cat([ious, object_score_logits], dim=1).float()
-        return DecodedMasks(mask_logits.float(), tokens, object_score_logits, scores)
+        return DecodedMasks(mask_logits.float(), tokens, object_score_logits, scores, raw_logits)
 
     def _empty_prompt(self, batch_size: int, device: torch.device) -> tuple[Tensor, Tensor, Tensor]:
         """Embeddings of 'no prompt' as SAM 2 gives them on tracked frames (one point of label -1)."""

@@ -15,6 +15,7 @@ from sam2long.model.memory_bank import MemoryBank
 from sam2long.model.memory_tokens import MemoryTokens
 from sam2long.model.modules import TrackingModules
 from sam2long.model.sam2_predictor import SAM2VideoPredictor
+from sam2long.search.policy import PAPER, Policy
 
 # Batches of pathways are padded to these sizes where each size has a price: it is compiled, or captured. torch.compile
 # raises after 8 of them (SAM 2 asks for whole graphs), so a few sizes must serve any number of pathways and objects:
@@ -60,21 +61,26 @@ class StepwisePredictor(SAM2VideoPredictor):
         """Whether a tracked frame, which has no points, is decoded into three masks."""
         return bool(self._use_multimask(is_init_cond_frame=False, point_inputs=None))
 
-    def hypothesis_model(self, bank: MemoryBank, spatial_pos: Tensor, max_obj_ptrs: int) -> HypothesisModel:
+    def hypothesis_model(
+        self, bank: MemoryBank, spatial_pos: Tensor, max_obj_ptrs: int, policy: Policy = PAPER
+    ) -> HypothesisModel:
         """What proposes and remembers masks for one pass, eagerly or from recordings.
 
         Args:
             bank: chooses what pathways attend to.
             spatial_pos: spatial positional encoding of a memory, [1, C_mem, H, W] (SAM 2's `maskmem_pos_enc`).
             max_obj_ptrs: `min(num_frames, max_obj_ptrs_in_encoder)`.
+            policy: whose evidence is computed.
         """
         spatial_pos = spatial_pos.to(self.device).flatten(2).permute(2, 0, 1)  # (HW, 1, C_mem)
         if self.captures is None:
             modules = TrackingModules(self, MemoryTokens(self, spatial_pos, max_obj_ptrs))
         else:
             self.captures.follow(self)
-            modules = CapturedModules(weakref.proxy(self), spatial_pos, max_obj_ptrs, self.captures)
-        return HypothesisModel(self, bank, modules)
+            modules = CapturedModules(
+                weakref.proxy(self), spatial_pos, max_obj_ptrs, self.captures, keeps_raw=policy != PAPER
+            )
+        return HypothesisModel(self, bank, modules, policy.wants)
 
     def encode_images(self, images: Tensor) -> dict[str, Any]:
         """SAM 2's `forward_image`, or what it launched before.

@@ -2,74 +2,123 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from typing import NamedTuple
+from collections.abc import Hashable, Sequence
+from dataclasses import replace
+from typing import Any, NamedTuple
 
 from sam2long.config import MemoryTreeConfig
-from sam2long.search.selection import Candidate, SelectFunction, cumulative_score
+from sam2long.search.policy import Note, Policy, Situation
+from sam2long.search.selection import Candidate, Evidence, cumulative_score
 
 
 class Proposal(NamedTuple):
-    """What one pathway proposes for a frame, in numbers.
+    """What one pathway proposes for a frame.
 
     Attributes:
         row: the pathway's row in the frame's batch.
         ious: the predicted IoU of each of its masks.
         occlusion_score: SAM 2's `object_score_logits`, the same for all its masks.
+        evidence: of each of its masks; empty where no policy wants any.
     """
 
     row: int
     ious: Sequence[float]
     occlusion_score: float
+    evidence: Sequence[Evidence] = ()
 
 
 class ScoredProposal(NamedTuple):
-    """A slot of an object's tree: its pathway's cumulative score, and what that pathway proposes."""
+    """A slot of an object's tree: its pathway's cumulative score, what that pathway proposes, and what it carries."""
 
     score: float
     proposal: Proposal
+    carry: Hashable = None
 
 
 class Pick(NamedTuple):
-    """A selected mask: the row and column it has in the frame's batch, and its scores."""
+    """A selected mask: the row and column it has in the frame's batch, and its scores.
+
+    Attributes:
+        row, mask_idx: where it lies.
+        score, predicted_iou, occlusion_score: the candidate's.
+        visible: whether the object shows, where the policy says otherwise than the decoder; None where it does not.
+        note, carry: what the policy writes down of it, and what its pathway carries on.
+    """
 
     row: int
     mask_idx: int
     score: float
     predicted_iou: float
     occlusion_score: float
+    visible: bool | None = None
+    note: Note = ()
+    carry: Hashable = None
 
 
-def picks_of_first_step(slots: Sequence[ScoredProposal]) -> list[Pick]:
-    """SAM 2's own step: all slots share the root and take its mask of best predicted IoU; no score is added."""
-    score, (row, ious, occlusion_score) = slots[0]
-    best = max(range(len(ious)), key=ious.__getitem__)
-    return [Pick(row, best, score, ious[best], occlusion_score)] * len(slots)
-
-
-def picks_of_step(slots: Sequence[ScoredProposal], select: SelectFunction, config: MemoryTreeConfig) -> list[Pick]:
-    """One pick per slot, in the new slot order.
+class Picking:
+    """Picks masks for the slots of one object's tree on one frame.
 
     Candidates are enumerated per slot, duplicates included where slots share a pathway: the published results
     come from exactly this.
 
     Args:
-        slots: of one object, in order.
-        select: the policy.
+        slots: of the object, in order.
+        policy: the rule.
         config: the tree's settings.
-
-    Raises:
-        ValueError: if `select` returns another number of candidates than there are slots.
+        frame_idx, obj_id: what a policy may want to know.
     """
-    candidates = [
-        Candidate(slot_idx, mask_idx, cumulative_score(score, iou), iou, proposal.occlusion_score)
-        for slot_idx, (score, proposal) in enumerate(slots)
-        for mask_idx, iou in enumerate(proposal.ious)
-    ]
-    chosen = list(select(candidates, config))
-    if len(chosen) != len(slots):
-        raise ValueError(f"select= must return num_pathways={len(slots)} candidates, it returned {len(chosen)}")
-    rows = [slots[candidate.slot_idx].proposal.row for candidate in chosen]
-    return [
-        Pick(row, c.mask_idx, c.score, c.predicted_iou, c.occlusion_score) for row, c in zip(rows, chosen, strict=True)
-    ]
+
+    def __init__(
+        self,
+        slots: Sequence[ScoredProposal],
+        policy: Policy,
+        config: MemoryTreeConfig,
+        frame_idx: int = 0,
+        obj_id: Any = None,
+    ) -> None:
+        self._slots = slots
+        self._policy = policy
+        self._config = config
+        self._situations = [Situation(frame_idx, obj_id, slot.score, slot.carry, config) for slot in slots]
+
+    def of_first_step(self) -> list[Pick]:
+        """SAM 2's own step: all slots share the root and take its mask of best predicted IoU; no score is added."""
+        decoded = self._decoded(0)
+        best = max(decoded, key=lambda candidate: candidate.predicted_iou)
+        return [self._pick(replace(best, score=self._slots[0].score))] * len(self._slots)
+
+    def of_step(self) -> list[Pick]:
+        """One pick per slot, in the new slot order.
+
+        Raises:
+            ValueError: if `select` returns another number of candidates than there are slots.
+        """
+        num_slots, propose = len(self._slots), self._policy.propose
+        candidates = [c for idx in range(num_slots) for c in propose(self._decoded(idx), self._situations[idx])]
+        chosen = list(self._policy.select(candidates, self._config))
+        if len(chosen) != num_slots:
+            raise ValueError(f"select= must return num_pathways={num_slots} candidates, it returned {len(chosen)}")
+        return [self._pick(candidate) for candidate in chosen]
+
+    def _decoded(self, slot_idx: int) -> list[Candidate]:
+        """The decoder's candidates of a slot."""
+        score, (_, ious, occlusion_score, evidence), _ = self._slots[slot_idx]
+        return [
+            Candidate(slot_idx, k, cumulative_score(score, iou), iou, occlusion_score, *evidence[k : k + 1])
+            for k, iou in enumerate(ious)
+        ]
+
+    def _pick(self, chosen: Candidate) -> Pick:
+        policy, situation = self._policy, self._situations[chosen.slot_idx]
+        proposal = self._slots[chosen.slot_idx].proposal
+        visible = chosen.occlusion_score > 0
+        return Pick(
+            proposal.row,
+            chosen.mask_idx,
+            chosen.score,
+            chosen.predicted_iou,
+            chosen.occlusion_score,
+            None if visible == (proposal.occlusion_score > 0) else visible,
+            policy.note(chosen, self._decoded(chosen.slot_idx), situation) if policy.note else (),
+            policy.advance(chosen, situation) if policy.advance else None,
+        )

@@ -16,6 +16,7 @@ class FrameScores:
         margin: score of slot 0 minus the best slot on another hypothesis when the frame was tracked, >= 0;
             `inf` where all slots shared one hypothesis.
         distinct_pathways: how many different hypotheses the slots held then, 1 to P.
+        note: what the policy wrote down of the frame; empty with the paper's.
     """
 
     predicted_iou: float
@@ -23,3 +24,4 @@ class FrameScores:
     cumulative_score: float
     margin: float
     distinct_pathways: int
+    note: tuple[float, ...] = ()

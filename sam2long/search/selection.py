@@ -9,13 +9,32 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Protocol, TypeVar
+
+import numpy as np
+from numpy.typing import NDArray
 
 from sam2long.config import MemoryTreeConfig
 
 # Keeps the logarithm of a predicted IoU of 0 finite (paper, eq. 1).
 EPSILON = 1e-5
+
+
+@dataclass(frozen=True, slots=True)
+class Evidence:
+    """What is known of a candidate mask beyond its scores; each is None where the policy does not want it.
+
+    Attributes:
+        mask: bool [h, w], low-res: the decoder's logits > 0, whatever its occlusion score.
+        maskness: mean of sigmoid(logit) over the mask's pixels, in [0.5, 1]; 0 for an empty mask.
+        appearance: float32 [C], mean image feature under the mask, channels standardised over the frame; zeros for an
+            empty mask.
+    """
+
+    mask: NDArray[np.bool_] | None = None
+    maskness: float | None = None
+    appearance: NDArray[np.float32] | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -28,6 +47,7 @@ class Candidate:
         score: cumulative score, the parent's plus ln(predicted IoU + EPSILON); <= about 0, higher is better.
         predicted_iou: the decoder's estimate in [0, 1].
         occlusion_score: SAM 2's `object_score_logits`; positive = visible. The same for all masks of a slot.
+        evidence: what a policy wants besides (`sam2long.search.policy`).
     """
 
     slot_idx: int
@@ -35,6 +55,7 @@ class Candidate:
     score: float
     predicted_iou: float
     occlusion_score: float
+    evidence: Evidence = field(default=Evidence(), compare=False)
 
 
 SelectFunction = Callable[[Sequence[Candidate], MemoryTreeConfig], Sequence[Candidate]]
@@ -62,22 +83,36 @@ def select_candidates(candidates: Sequence[Candidate], config: MemoryTreeConfig)
     Returns:
         `config.num_pathways` candidates (fewer only if fewer were given), best slot first.
     """
-    ranked = sorted(candidates, key=lambda candidate: -candidate.score)  # stable: ties keep slot and mask order
+    if is_certain(candidates, config):
+        return _ranked(candidates)[: config.num_pathways]
+    return select_diverse(candidates, config.num_pathways, have_equal_ious)
+
+
+def is_certain(candidates: Sequence[Candidate], config: MemoryTreeConfig) -> bool:
+    """Whether some pathway is sure of presence or absence (paper, section 3.2)."""
     certainty = max((abs(candidate.occlusion_score) for candidate in candidates), default=0.0)
-    if certainty > config.uncertainty_threshold:
-        return ranked[: config.num_pathways]
-    return _select_diverse(ranked, config.num_pathways)
+    return certainty > config.uncertainty_threshold
 
 
-def _select_diverse(ranked: Sequence[Candidate], num_pathways: int) -> list[Candidate]:
-    taken: list[Candidate] = []
-    taken_ious: set[float] = set()
+def have_equal_ious(one: Candidate, other: Candidate) -> bool:
+    """The paper's sign of one hypothesis: equal rounded predicted IoU, and equal presence."""
+    signed = (round(c.predicted_iou, 2) * (1.0 if c.occlusion_score > 0 else -1.0) for c in (one, other))
+    return next(signed) == next(signed)
+
+
+def _ranked(candidates: Sequence[Candidate]) -> list[Candidate]:
+    return sorted(candidates, key=lambda candidate: -candidate.score)  # stable: ties keep slot and mask order
+
+
+def select_diverse(
+    candidates: Sequence[Candidate], num_pathways: int, are_the_same: Callable[[Candidate, Candidate], bool]
+) -> list[Candidate]:
+    """The best candidates of different hypotheses; then the best of each slot that nothing was taken from."""
+    ranked, taken = _ranked(candidates), list[Candidate]()
     for candidate in ranked:
         if len(taken) == num_pathways:
             return taken
-        signed_iou = round(candidate.predicted_iou, 2) * (1.0 if candidate.occlusion_score > 0 else -1.0)
-        if signed_iou not in taken_ious:
-            taken_ious.add(signed_iou)
+        if not any(are_the_same(candidate, other) for other in taken):
             taken.append(candidate)
     represented = {candidate.slot_idx for candidate in taken}
     for slot_idx in sorted({candidate.slot_idx for candidate in ranked} - represented):

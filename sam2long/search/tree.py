@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import math
 from collections import deque
-from collections.abc import Sequence
+from collections.abc import Hashable, Sequence
 from dataclasses import dataclass, field
 from typing import Generic, TypeVar
 
@@ -27,6 +27,8 @@ class MemoryNode(Generic[MemoryT, OutputT]):
             that the decisions of its own frame drop.
         remembered: the frames this pathway remembers for the next frame, oldest first. Only the newest node
             of a pathway carries them, so that memory features of the past are freed.
+        anchors: those it remembers as a prompted frame is remembered, which only a policy chooses.
+        carry: what a policy carries along the pathway.
         parent: the hypothesis on the frame before; None for a root and for the oldest pending frame.
     """
 
@@ -36,6 +38,8 @@ class MemoryNode(Generic[MemoryT, OutputT]):
     remembered: tuple[MemoryT, ...] = ()
     parent: MemoryNode[MemoryT, OutputT] | None = None
     num_children: int = 0
+    anchors: tuple[MemoryT, ...] = ()
+    carry: Hashable = None
 
     def ancestor(self, frame_idx: int) -> MemoryNode[MemoryT, OutputT]:
         """The node of this pathway on a frame that is still pending."""
@@ -95,7 +99,7 @@ class MemoryTree(Generic[MemoryT, OutputT]):
                 node.parent = None
         self.pending.append(PendingFrame(frame_idx, new_tips, best.score - runner_up, len(new_tips)))
         for tip in old_tips:
-            tip.remembered = ()
+            tip.remembered = tip.anchors = ()
         if len(self.pending) > 1:
             self._prune(len(self.pending) - 2)
 

@@ -8,10 +8,12 @@ from typing import Any, Protocol
 from sam2.modeling.sam2_utils import select_closest_cond_frames
 
 from sam2long.model.memory_bank import FrameMemory, PathwayMemory
+from sam2long.search.policy import Memory
 from sam2long.search.scores import FrameScores
 from sam2long.state.tracked_frames import SCORES_KEY
 
-Remember = Callable[[tuple[FrameMemory, ...], FrameMemory], tuple[FrameMemory, ...]]
+FrameMemories = Memory[FrameMemory]
+Remember = Callable[[FrameMemories, FrameMemory], FrameMemories]
 
 
 class MemoryOptions(Protocol):
@@ -48,7 +50,9 @@ class CommittedMemories:
         self._reverse = reverse
         self._conditioning: dict[int, FrameMemory] = {}
 
-    def of_pathway(self, frame_idx: int, remembered: tuple[FrameMemory, ...]) -> PathwayMemory:
+    def of_pathway(
+        self, frame_idx: int, remembered: tuple[FrameMemory, ...], anchors: tuple[FrameMemory, ...] = ()
+    ) -> PathwayMemory:
         """All that a pathway attends to on a frame."""
         model, sign = self._model, -1 if self._reverse else 1
         selected, unselected = select_closest_cond_frames(
@@ -56,10 +60,8 @@ class CommittedMemories:
         )
         pointers = []
         for t in selected:
-            distance = (frame_idx - t) * sign
-            if distance >= 0 or not model.only_obj_ptrs_in_the_past_for_eval:
-                age = distance if model.use_signed_tpos_enc_to_obj_ptrs else abs(distance)
-                pointers.append((age, self._conditioning_memory(t)))
+            if (frame_idx - t) * sign >= 0 or not model.only_obj_ptrs_in_the_past_for_eval:
+                pointers.append((self._age(frame_idx, t), self._conditioning_memory(t)))
         behind = [self._conditioning_memory(t) for t in unselected if (frame_idx - t) * sign > 0]
         if behind:
             # SAM 2 treats conditioning frames beyond `max_cond_frames_in_attn` as if they were tracked frames.
@@ -67,7 +69,15 @@ class CommittedMemories:
             remembered = tuple(merged[-self._max_obj_ptrs :])
         conditioning = [self._conditioning_memory(t) for t in selected]
         # Rule 2: with nothing but conditioning frames in memory the step is SAM 2's own, so not modulated.
-        return PathwayMemory(conditioning, pointers, remembered, modulated=len(remembered) > 0)
+        anchored = [(self._age(frame_idx, memory.frame_idx), memory) for memory in anchors]
+        return PathwayMemory(
+            conditioning, pointers, remembered, modulated=len(remembered) + len(anchors) > 0, anchors=anchored
+        )
+
+    def _age(self, frame_idx: int, earlier: int) -> int:
+        """Temporal distance of a frame that is not dated by its rank, as SAM 2 has it."""
+        distance = frame_idx - earlier if not self._reverse else earlier - frame_idx
+        return distance if self._model.use_signed_tpos_enc_to_obj_ptrs else abs(distance)
 
     def _conditioning_memory(self, frame_idx: int) -> FrameMemory:
         if frame_idx not in self._conditioning:
@@ -76,8 +86,8 @@ class CommittedMemories:
         return self._conditioning[frame_idx]
 
     def recall(
-        self, frame_idx: int, remember: Remember, before: tuple[FrameMemory, ...] = ()
-    ) -> tuple[tuple[FrameMemory, ...], float]:
+        self, frame_idx: int, remember: Remember, before: FrameMemories | None = None
+    ) -> tuple[FrameMemories, float]:
         """What a pathway would remember before `frame_idx` had it tracked the committed past itself.
 
         Args:
@@ -86,7 +96,7 @@ class CommittedMemories:
             before: what is remembered of a past that the state does not hold any more (a stream's).
 
         Returns:
-            The remembered frames, oldest first (features may be missing), and the cumulative score there.
+            The remembered frames (features may be missing), and the cumulative score there.
         """
         step = 1 if self._reverse else -1
         tracked, conditioning = self._outputs["non_cond_frame_outputs"], self._outputs["cond_frame_outputs"]
@@ -97,11 +107,16 @@ class CommittedMemories:
                 history.append(t)
             gap = 0 if t in tracked or t in conditioning else gap + 1
             t += step
-        remembered = tuple(memory for memory in before if history and memory.frame_idx < history[-1])
+        memory = FrameMemories(*(_older(frames, history) for frames in before or ((), ())))
         for t in reversed(history):
-            remembered = remember(remembered, memory_of(t, tracked[t]))
+            memory = remember(memory, memory_of(t, tracked[t]))
         scores: FrameScores | None = tracked[history[0]].get(SCORES_KEY) if history else None
-        return remembered, scores.cumulative_score if scores else 0.0
+        return memory, scores.cumulative_score if scores else 0.0
+
+
+def _older(frames: tuple[FrameMemory, ...], history: list[int]) -> tuple[FrameMemory, ...]:
+    """Of the frames of a stream, those before its newest ones, which are in the state."""
+    return tuple(memory for memory in frames if history and memory.frame_idx < history[-1])
 
 
 def memory_of(frame_idx: int, output: dict[str, Any]) -> FrameMemory:
@@ -113,4 +128,5 @@ def memory_of(frame_idx: int, output: dict[str, Any]) -> FrameMemory:
         occlusion_score=scores.occlusion_score if scores else float(output["object_score_logits"]),
         features=output["maskmem_features"],
         obj_ptr=output["obj_ptr"],
+        note=scores.note if scores else (),
     )

@@ -12,6 +12,7 @@ from torch import Tensor
 from sam2long.config import MemoryTreeConfig
 from sam2long.model.hypotheses import Hypothesis, Pending
 from sam2long.model.memory_bank import FrameMemory
+from sam2long.search.policy import PAPER, Memory, Policy
 from sam2long.state.corrections import Corrections
 from sam2long.state.tracked_frames import RecentFrames
 
@@ -46,7 +47,7 @@ class TreePass(Protocol):
     def pending_hypotheses(self, obj_id: Any, frame_idx: int) -> list[tuple[tuple[int, ...], Hypothesis]]:
         """The hypotheses alive on one of them, each with its slots, best first."""
 
-    def remembered(self) -> dict[Any, tuple[FrameMemory, ...]]:
+    def remembered(self) -> dict[Any, Memory[FrameMemory]]:
         """What the best pathways remember, for the pass that continues this one."""
 
     def unfinished(self) -> dict[str, Any]:
@@ -108,6 +109,7 @@ class Session:
     Attributes:
         config: settings of the trees.
         max_pending_frames: see `SAM2LongVideoPredictor`.
+        policy: what the trees put forward, select and remember by.
         recent: committed frames that are still whole.
         propagation: the trees of the unfinished pass, if any.
         open_pass: how far that pass, or SAM 2's own, is; None for a stream.
@@ -117,6 +119,7 @@ class Session:
 
     config: MemoryTreeConfig
     max_pending_frames: int | None
+    policy: Policy = PAPER
     recent: RecentFrames = field(default_factory=RecentFrames)
     propagation: TreePass | None = None
     open_pass: OpenPass | None = None

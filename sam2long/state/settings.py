@@ -12,6 +12,8 @@ from sam2long.model.memory_bank import FrameMemory
 from sam2long.model.overrides import bypassed, overridden_steps
 from sam2long.model.stepwise import StepwisePredictor
 from sam2long.model.suitability import check_model_suits_tree
+from sam2long.policies import PolicyLike, load_policy
+from sam2long.search.policy import Policy
 from sam2long.search.selection import ChooseMemoryFunction, SelectFunction
 from sam2long.state.inference_state import level_of_caller, new_inference_state, with_fork_keys
 from sam2long.state.session import SESSION_KEY, Session, checked_count
@@ -21,7 +23,7 @@ class SessionPredictor(StepwisePredictor):
     """Finds, makes and settles the `Session` of an inference state.
 
     Attributes:
-        memory_tree, max_pending_frames: settings of videos that have none of their own.
+        memory_tree, max_pending_frames, policy: settings of videos that have none of their own.
         encode_ahead, select, choose_memory, capture: of every pass; see `SAM2LongVideoPredictor`.
     """
 
@@ -30,6 +32,7 @@ class SessionPredictor(StepwisePredictor):
     encode_ahead: int
     select: SelectFunction
     choose_memory: ChooseMemoryFunction[FrameMemory]
+    policy: Policy
     capture: bool
     _named_bypassed: tuple[str, ...] = ()
 
@@ -41,6 +44,7 @@ class SessionPredictor(StepwisePredictor):
         select: SelectFunction,
         choose_memory: ChooseMemoryFunction[FrameMemory],
         capture: bool | None,
+        policy: PolicyLike = None,
     ) -> None:
         """Check and take the settings.
 
@@ -52,6 +56,7 @@ class SessionPredictor(StepwisePredictor):
         self.encode_ahead = checked_count("encode_ahead", encode_ahead) or 0
         self.select = select
         self.choose_memory = choose_memory
+        self.policy = load_policy(policy)
         # With `compile_image_encoder` SAM 2 puts a compiled `forward` on the module.
         compiled = self.reuses_buffers or "forward" in vars(self.image_encoder)
         self.capture = checked_capture(capture, compiled=compiled, encode_ahead=self.encode_ahead)
@@ -77,13 +82,15 @@ class SessionPredictor(StepwisePredictor):
         max_pending_frames: int | None = None,
         offload_video_to_cpu: bool = False,
         offload_state_to_cpu: bool = False,
+        policy: PolicyLike = None,
     ) -> dict[str, Any]:
         """An inference state over frames as the model reads them (`ModelFrames`, `HeldFrames`)."""
         config, pending = self.checked_settings(memory_tree, max_pending_frames)
+        rule = self.policy if policy is None else load_policy(policy)
         self._begin_to_capture()
         inference_state = new_inference_state(frames, self.device, offload_video_to_cpu, offload_state_to_cpu)
-        if memory_tree is not None or max_pending_frames is not None:
-            inference_state[SESSION_KEY] = Session(config, pending)
+        if any(setting is not None for setting in (memory_tree, max_pending_frames, policy)):
+            inference_state[SESSION_KEY] = Session(config, pending, rule)
         # SAM 2 does the same here: the backbone is warm and the frame most likely to be clicked is cached.
         self.image_features(inference_state, frame_idx=0)
         return inference_state
@@ -110,7 +117,7 @@ class SessionPredictor(StepwisePredictor):
     def session(self, inference_state: dict[str, Any]) -> Session:
         """What belongs to the video; made where it is not there yet."""
         if SESSION_KEY not in inference_state:
-            inference_state[SESSION_KEY] = Session(self.memory_tree, self.max_pending_frames)
+            inference_state[SESSION_KEY] = Session(self.memory_tree, self.max_pending_frames, self.policy)
         session: Session = inference_state[SESSION_KEY]
         return session
 

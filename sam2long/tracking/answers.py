@@ -81,7 +81,12 @@ class Answers:
         assert hypothesis is not None
         memory = hypothesis.memory
         scores = FrameScores(
-            memory.predicted_iou, memory.occlusion_score, hypothesis.score, frame.margin, frame.distinct_pathways
+            memory.predicted_iou,
+            memory.occlusion_score,
+            hypothesis.score,
+            frame.margin,
+            frame.distinct_pathways,
+            memory.note,
         )
         self._past.commit(frame_idx, hypothesis, pred_masks, levels, scores)
         waited_on_host = hypothesis.mask_logits.device.type != pred_masks.device.type

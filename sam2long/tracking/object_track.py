@@ -10,9 +10,10 @@ from typing import Any
 from sam2long.config import MemoryTreeConfig
 from sam2long.model.hypotheses import Hypothesis, Node, Pending, Tree
 from sam2long.model.memory_bank import FrameMemory, MemoryBank, PathwayMemory
-from sam2long.search.picking import Pick, Proposal, ScoredProposal, picks_of_first_step, picks_of_step
-from sam2long.search.selection import ChooseMemoryFunction, SelectFunction
+from sam2long.search.picking import Pick, Picking, Proposal, ScoredProposal
+from sam2long.search.policy import Policy
 from sam2long.search.tree import MemoryNode, MemoryTree
+from sam2long.state.memories import FrameMemories
 from sam2long.state.object_past import ObjectPast
 from sam2long.tracking.answers import Answers
 from sam2long.tracking.merging import Agreement
@@ -25,20 +26,19 @@ class PassSettings:
 
     Attributes:
         config: of the trees.
-        select, choose_memory: the policies.
+        policy: what is put forward, selected and remembered.
         max_pending_frames: see `SAM2LongVideoPredictor`.
         max_obj_ptrs: `min(num_frames, max_obj_ptrs_in_encoder)`.
     """
 
     config: MemoryTreeConfig
-    select: SelectFunction
-    choose_memory: ChooseMemoryFunction[FrameMemory]
+    policy: Policy
     max_pending_frames: int | None
     max_obj_ptrs: int
 
-    def remember(self, remembered: tuple[FrameMemory, ...], newest: FrameMemory) -> tuple[FrameMemory, ...]:
+    def remember(self, memory: FrameMemories, newest: FrameMemory) -> FrameMemories:
         """What a pathway remembers after `newest`."""
-        return tuple(self.choose_memory(remembered, newest, self.config, self.max_obj_ptrs - 1))
+        return self.policy.remember(memory, newest, self.config, self.max_obj_ptrs - 1)
 
 
 @dataclass(slots=True)
@@ -76,7 +76,7 @@ class ObjectTrack:
     """
 
     def __init__(
-        self, past: ObjectPast, settings: PassSettings, bank: MemoryBank, before: tuple[FrameMemory, ...] = ()
+        self, past: ObjectPast, settings: PassSettings, bank: MemoryBank, before: FrameMemories | None = None
     ) -> None:
         self.past = past
         self._settings = settings
@@ -91,16 +91,18 @@ class ObjectTrack:
         self.answers = Answers(self.past)
 
     @property
-    def remembered(self) -> tuple[FrameMemory, ...]:
+    def remembered(self) -> FrameMemories:
         """What the best pathway remembers, for the pass that continues this one."""
-        return self.tree.slots[0].remembered if self.tree else ()
+        return (
+            FrameMemories(self.tree.slots[0].anchors, self.tree.slots[0].remembered) if self.tree else FrameMemories()
+        )
 
     # -- one frame, in order ---------------------------------------------------------------------------------------
 
     def step(self, frame_idx: int) -> Step:
         """Begin a frame: what the pathways attend to on it."""
         tree = self.tree or self._plant(frame_idx)
-        pathways = [self.past.memories.of_pathway(frame_idx, tip.remembered) for tip in tree.tips]
+        pathways = [self.past.memories.of_pathway(frame_idx, tip.remembered, tip.anchors) for tip in tree.tips]
         for pathway in pathways:
             for memory in self._bank.spatial_memories(pathway):  # older frames only point
                 self.past.restore(memory)
@@ -108,9 +110,9 @@ class ObjectTrack:
 
     def _plant(self, frame_idx: int) -> Tree:
         """A tree that grows from the committed past."""
-        before, self._before = self._before, ()
-        remembered, score = self.past.memories.recall(frame_idx, self._settings.remember, before)
-        root: Node = MemoryNode(frame_idx, score, remembered=remembered)
+        before, self._before = self._before, None
+        memory, score = self.past.memories.recall(frame_idx, self._settings.remember, before)
+        root: Node = MemoryNode(frame_idx, score, remembered=memory.recent, anchors=memory.anchors)
         self.tree = MemoryTree.plant(root, self._settings.config.num_pathways)
         return self.tree
 
@@ -119,14 +121,15 @@ class ObjectTrack:
         tree = step.tree
         self._agreement.merge(tree)
         proposed = dict(zip(step.tips, proposals, strict=True))
-        slots = [ScoredProposal(tip.score, proposed[tip]) for tip in tree.slots]
-        if step.pathways[step.tips.index(tree.slots[0])].modulated:
-            picks = picks_of_step(slots, self._settings.select, self._settings.config)
-        else:  # rule 2
-            picks = picks_of_first_step(slots)
+        slots = [ScoredProposal(tip.score, proposed[tip], tip.carry) for tip in tree.slots]
+        settings = self._settings
+        picking = Picking(slots, settings.policy, settings.config, step.frame_idx, self.past.obj_id)
+        modulated = step.pathways[step.tips.index(tree.slots[0])].modulated
+        picks = picking.of_step() if modulated else picking.of_first_step()  # rule 2
         parents = {proposal.row: tip for tip, proposal in proposed.items()}
         nodes: dict[Pick, Node] = {
-            pick: MemoryNode(step.frame_idx, pick.score, parent=parents[pick.row]) for pick in dict.fromkeys(picks)
+            pick: MemoryNode(step.frame_idx, pick.score, parent=parents[pick.row], carry=pick.carry)
+            for pick in dict.fromkeys(picks)
         }
         step.slots = [nodes[pick] for pick in picks]
         lasting = set(tree.outlasting(step.slots, self._settings.max_pending_frames))
@@ -137,7 +140,8 @@ class ObjectTrack:
         for node, hypothesis in zip(step.picks, hypotheses, strict=True):
             assert node.parent is not None
             node.output = hypothesis
-            node.remembered = self._settings.remember(node.parent.remembered, hypothesis.memory)
+            before = FrameMemories(node.parent.anchors, node.parent.remembered)
+            node.anchors, node.remembered = self._settings.remember(before, hypothesis.memory)
 
     def take(self, step: Step) -> None:
         """Move to the frame, and decide what that decides."""
@@ -158,6 +162,7 @@ class ObjectTrack:
         if self.tree is not None:
             tip = self.tree.slots[0]
             tip.remembered = self.past.beyond_reach(frame_idx, tip.remembered)
+            tip.anchors = self.past.beyond_reach(frame_idx, tip.anchors)
 
     def decide_all(self) -> None:
         """Decide all pending frames for the pathway of slot 0."""

@@ -8,10 +8,10 @@ from typing import Any, NoReturn
 import torch
 from tqdm import tqdm
 
-from sam2long.model.memory_bank import FrameMemory
 from sam2long.model.sam2_predictor import SAM2VideoPredictor
 from sam2long.model.suitability import check_model_suits_tree
 from sam2long.state.interactive import Answer, InteractivePredictor
+from sam2long.state.memories import FrameMemories
 from sam2long.state.session import SESSION_KEY, LeftPass, OpenPass, Session, TreePass
 from sam2long.tracking.course import Course
 from sam2long.tracking.propagation import Propagation
@@ -23,7 +23,7 @@ def start_propagation(
     reverse: bool,
     order: Sequence[int] = (),
     obj_ids: Sequence[Any] | None = None,
-    before: dict[Any, tuple[FrameMemory, ...]] | None = None,
+    before: dict[Any, FrameMemories] | None = None,
 ) -> Propagation:
     """A new pass, made the session's; the prompts must be consolidated. The arguments are `Propagation`'s."""
     session = predictor.session(inference_state)
@@ -67,7 +67,7 @@ def _start_pass(
 
 def pass_settings(predictor: InteractivePredictor, session: Session) -> tuple[Any, ...]:
     """What a pass's answers depend on besides the video and its prompts."""
-    return session.config, session.max_pending_frames, predictor.select, predictor.choose_memory
+    return session.config, session.policy, session.max_pending_frames, predictor.select, predictor.choose_memory
 
 
 def run_pass(

@@ -18,7 +18,9 @@ from sam2long.model.image_features import FrameEncoder, ImageFeatures, ImageMode
 from sam2long.model.memory_bank import FrameMemory, MemoryBank, PathwayMemory
 from sam2long.model.seam import BankOptions
 from sam2long.search.picking import Pick
+from sam2long.search.policy import Policy
 from sam2long.search.selection import ChooseMemoryFunction, SelectFunction
+from sam2long.state.memories import FrameMemories
 from sam2long.state.object_past import ObjectPast, PastModel
 from sam2long.state.session import Session
 from sam2long.tracking.object_track import ObjectTrack, PassSettings, Step
@@ -53,7 +55,7 @@ class TreeModel(ImageModel, PastModel, BankOptions, Protocol):
     def choose_memory(self) -> ChooseMemoryFunction[FrameMemory]:
         """Which frames a pathway remembers."""
 
-    def hypothesis_model(self, bank: MemoryBank, spatial_pos: Tensor, max_obj_ptrs: int) -> BatchModel:
+    def hypothesis_model(self, bank: MemoryBank, spatial_pos: Tensor, max_obj_ptrs: int, policy: Policy) -> BatchModel:
         """What proposes and remembers masks, for one pass."""
 
     def at_video_res(self, inference_state: dict[str, Any], mask_logits: Tensor) -> Tensor:
@@ -83,7 +85,7 @@ class Propagation:
         reverse: bool,
         order: Sequence[int] = (),
         obj_ids: Sequence[Any] | None = None,
-        before: dict[Any, tuple[FrameMemory, ...]] | None = None,
+        before: dict[Any, FrameMemories] | None = None,
     ) -> None:
         self._model = model
         self._state = inference_state
@@ -97,14 +99,14 @@ class Propagation:
             for obj_id in self.obj_ids
         ]
         bank = MemoryBank(model, max_obj_ptrs, session.config.modulation)
-        settings = PassSettings(
-            session.config, model.select, model.choose_memory, session.max_pending_frames, max_obj_ptrs
-        )
+        policy = session.policy.with_functions(model.select, model.choose_memory)
+        settings = PassSettings(session.config, policy, session.max_pending_frames, max_obj_ptrs)
         self.tracks = {
-            past.obj_id: ObjectTrack(past, settings, bank, (before or {}).get(past.obj_id, ())) for past in pasts
+            past.obj_id: ObjectTrack(past, settings, bank, (before or {}).get(past.obj_id)) for past in pasts
         }
         self._images = FrameEncoder(model, inference_state, order, model.encode_ahead)
-        self._batch = model.hypothesis_model(bank, inference_state["constants"]["maskmem_pos_enc"][-1], max_obj_ptrs)
+        spatial_pos: Tensor = inference_state["constants"]["maskmem_pos_enc"][-1]
+        self._batch = model.hypothesis_model(bank, spatial_pos, max_obj_ptrs, policy)
         self._waiting: deque[int] = deque()  # frames tracked and not yet yielded, in processing order
         self._ahead: deque[int] = deque()  # frames tracked by a pass that this one continues, not asked for yet
         self._again: int | None = None  # the last one it yielded
@@ -212,7 +214,7 @@ class Propagation:
 
     # -- what others may see ---------------------------------------------------------------------------------------
 
-    def remembered(self) -> dict[Any, tuple[FrameMemory, ...]]:
+    def remembered(self) -> dict[Any, FrameMemories]:
         """Per object what its best pathway remembers: `before` of the pass that continues this one."""
         return {obj_id: track.remembered for obj_id, track in self.tracks.items()}
 

@@ -19,6 +19,8 @@ import torch
 from torch import Tensor
 
 from sam2long.frames import HeldFrames, ModelFrames, open_frames
+from sam2long.policies import POLICIES
+from sam2long.search.policy import PAPER, Policy
 from sam2long.state.archive import ArchiveReader, ArchiveWriter
 from sam2long.state.corrections import Corrections
 from sam2long.state.interactive import InteractivePredictor
@@ -116,6 +118,7 @@ def _structure(predictor: InteractivePredictor, state: dict[str, Any], archive: 
         "state": archive.put({key: state[key] for key in _STATE_KEYS}),
         "config": archive.put(predictor.tree_config(state)),
         "max_pending_frames": session.max_pending_frames if session else predictor.max_pending_frames,
+        "policy": (session.policy if session else predictor.policy).name,
         "recent": archive.put(session.recent.by_object() if session else {}),
         "open_pass": archive.put(open_pass),
         "unfinished": archive.put(propagation.unfinished() if propagation else None),
@@ -144,7 +147,8 @@ def _fill(
         state["obj_ids"].append(obj_id)
         state["obj_id_to_idx"][obj_id], state["obj_idx_to_id"][obj_idx] = obj_idx, obj_id
     state.update(archive.get(saved["state"]))
-    session = state[SESSION_KEY] = Session(archive.get(saved["config"]), saved["max_pending_frames"])
+    policy = _policy(predictor, saved.get("policy", PAPER.name))
+    session = state[SESSION_KEY] = Session(archive.get(saved["config"]), saved["max_pending_frames"], policy)
     for obj_id, frames in archive.get(saved["recent"]).items():
         for frame in frames:
             session.recent.add(obj_id, frame)
@@ -161,6 +165,15 @@ def _fill(
             predictor, state, open_pass.reverse, open_pass.remaining, obj_ids=open_pass.obj_ids
         )
         propagation.take_up(unfinished)
+
+
+def _policy(predictor: InteractivePredictor, name: str) -> Policy:
+    """The policy of that name: the predictor's, if that is what it is called, or one of those listed."""
+    if predictor.policy.name == name:
+        return predictor.policy
+    if name not in POLICIES:
+        raise ValueError(f"saved with a policy {name!r}, which is not listed: load it with a predictor that has it")
+    return POLICIES[name]
 
 
 def _require_equal(path: Any, what: str, saved: dict[str, int], given: dict[str, int]) -> None:

@@ -12,6 +12,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from sam2long.config import MemoryTreeLike
+from sam2long.policies import PolicyLike
 from sam2long.state.interactive import InteractivePredictor
 from sam2long.tracking import saving, streaming
 from sam2long.tracking.course import Course, Direction
@@ -67,17 +68,21 @@ class TrackingPredictor(InteractivePredictor):
         first_frame: NDArray[np.uint8] | Tensor,
         memory_tree: MemoryTreeLike = None,
         max_pending_frames: int | None = None,
+        policy: PolicyLike = None,
     ) -> dict[str, Any]:
         """Start an inference state for frames that arrive one by one.
 
         Args:
             first_frame: frame 0, uint8 [H, W, 3] RGB; prompt it as usual before the next frame.
-            memory_tree, max_pending_frames: as in `init_state`; `max_pending_frames=0` answers every frame at once.
+            memory_tree, max_pending_frames, policy: as in `init_state`; `max_pending_frames=0` answers every frame at
+                once.
 
         Raises:
             ValueError: if the frame or a setting is not allowed, or `num_pathways` is 1.
         """
-        return streaming.init_stream(self, first_frame, memory_tree=memory_tree, max_pending_frames=max_pending_frames)
+        return streaming.init_stream(
+            self, first_frame, memory_tree=memory_tree, max_pending_frames=max_pending_frames, policy=policy
+        )
 
     @torch.inference_mode()
     def track_frame(

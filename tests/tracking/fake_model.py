@@ -15,6 +15,7 @@ from sam2long.model.levels import quantise
 from sam2long.model.memory_bank import FrameMemory, MemoryBank, PathwayMemory
 from sam2long.model.modules import DecodedMasks
 from sam2long.search.picking import Pick
+from sam2long.search.policy import Policy
 from sam2long.search.selection import ChooseMemoryFunction, SelectFunction, choose_memory, select_candidates
 from sam2long.state.inference_state import new_inference_state
 
@@ -40,7 +41,7 @@ class FakeModel:
     memory_temporal_stride_for_eval: int = 1
     encode_ahead: int = 0
 
-    def hypothesis_model(self, bank: MemoryBank, spatial_pos: Tensor, max_obj_ptrs: int) -> FakeModel:
+    def hypothesis_model(self, bank: MemoryBank, spatial_pos: Tensor, max_obj_ptrs: int, policy: Policy) -> FakeModel:
         return self
 
     def image_features(self, inference_state: dict[str, Any], frame_idx: int) -> ImageFeatures:
@@ -51,7 +52,7 @@ class FakeModel:
         self.attended.append([[memory.frame_idx for memory in pathway.remembered] for pathway in pathways])
         masks = torch.arange(1.0, 4.0).view(1, 3, 1, 1).expand(num_rows, 3, 4, 4)
         scores = torch.tensor([[*self.ious[t], self.occlusion[t]]]).expand(num_rows, 4)
-        return Proposals(DecodedMasks(masks, POINTER, scores[:, 3:], scores))
+        return Proposals(DecodedMasks(masks, POINTER, scores[:, 3:], scores, masks))
 
     def remember(
         self, frame_idx: int, features: ImageFeatures, proposals: Proposals, picks: Sequence[Pick]

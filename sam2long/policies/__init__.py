@@ -1,0 +1,56 @@
+"""Policies by name: rules beyond the paper, one file each, with their sources. The paper's own is the default.
+
+`POLICIES` lists them; `load_policy` finds one. A policy of your own is a `sam2long.search.policy.Policy`.
+"""
+
+from __future__ import annotations
+
+from sam2long.policies import (
+    absence,
+    distractor,
+    diversity,
+    forgetting,
+    motion,
+    presence,
+    reappearance,
+    stride,
+)
+from sam2long.search.policy import PAPER, Policy
+from sam2long.search.selection import select_one
+
+PolicyLike = Policy | str | None
+
+POLICIES: dict[str, Policy] = {
+    policy.name: policy
+    for policy in (
+        PAPER,
+        Policy("memory-alone", select=select_one),
+        reappearance.POLICY,
+        distractor.POLICY,
+        motion.POLICY,
+        presence.POLICY,
+        stride.POLICY,
+        stride.ALONE,
+        diversity.POLICY,
+        absence.POLICY,
+        forgetting.POLICY,
+    )
+}
+
+
+def load_policy(policy: PolicyLike) -> Policy:
+    """A policy by its name; None is the paper's.
+
+    Raises:
+        ValueError: naming the known ones.
+    """
+    if policy is None:
+        return PAPER
+    if isinstance(policy, Policy):
+        return policy
+    if policy not in POLICIES:
+        raise ValueError(f"unknown policy {policy!r}; known: {sorted(POLICIES)}, or a sam2long.search.policy.Policy")
+    return POLICIES[policy]
+
+
+__all__ = ["POLICIES", "PolicyLike", "load_policy"]

@@ -1,0 +1,35 @@
+"""Absence as a hypothesis: where a pathway is unsure, it may also propose that the object does not show.
+
+Then one pathway can wait for the object with clean memory while another follows what may be its double.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import replace
+
+from sam2long.policies.numbers import sigmoid
+from sam2long.search.policy import Policy, Situation
+from sam2long.search.selection import Candidate, cumulative_score
+
+# Of an absent candidate whose pathway is exactly undecided: below 0, so that it counts as absent.
+_BARELY = -1e-3
+
+
+def propose_absence(candidates: Sequence[Candidate], situation: Situation) -> list[Candidate]:
+    """The decoder's candidates, and on an uncertain frame "not visible", scored by ln(sigmoid(-occlusion score))."""
+    best = max(candidates, key=lambda candidate: candidate.predicted_iou)
+    score = best.occlusion_score
+    if not 0 < score <= situation.config.uncertainty_threshold:  # certain, or absent already
+        return list(candidates)
+    doubt = sigmoid(-score)
+    absent = replace(
+        best,
+        score=cumulative_score(situation.parent_score, doubt),
+        predicted_iou=doubt,
+        occlusion_score=min(-score, _BARELY),
+    )
+    return [*candidates, absent]
+
+
+POLICY = Policy("absence", propose=propose_absence)

@@ -1,0 +1,65 @@
+"""Arithmetic that several policies share."""
+
+from __future__ import annotations
+
+import math
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from sam2long.search.selection import Candidate
+
+Mask = NDArray[np.bool_]
+Box = tuple[float, float, float, float]  # x0, y0, x1, y1 in low-res pixels, the far edges beyond the last pixel
+
+
+def sigmoid(logit: float) -> float:
+    """1 / (1 + exp(-logit)), for any finite logit."""
+    return 0.5 * (1.0 + math.tanh(0.5 * logit))
+
+
+def shown(candidate: Candidate) -> Mask:
+    """The mask that a candidate stands for: empty where the object is absent."""
+    mask = candidate.evidence.mask
+    assert mask is not None, "this policy wants masks"
+    return mask if candidate.occlusion_score > 0 else np.zeros_like(mask)
+
+
+def box_of(mask: Mask) -> Box | None:
+    """The tight box of a mask [h, w]; None if it is empty."""
+    rows, columns = np.flatnonzero(mask.any(axis=1)), np.flatnonzero(mask.any(axis=0))
+    if not len(rows):
+        return None
+    return float(columns[0]), float(rows[0]), float(columns[-1] + 1), float(rows[-1] + 1)
+
+
+def box_iou(a: Box, b: Box) -> float:
+    """Intersection over union of two boxes, 0 where they do not overlap."""
+    width = min(a[2], b[2]) - max(a[0], b[0])
+    height = min(a[3], b[3]) - max(a[1], b[1])
+    if width <= 0 or height <= 0:
+        return 0.0
+    both = width * height
+    return both / ((a[2] - a[0]) * (a[3] - a[1]) + (b[2] - b[0]) * (b[3] - b[1]) - both)
+
+
+def mask_iou(a: Mask, b: Mask) -> float:
+    """Intersection over union of two masks; two empty ones are the same."""
+    union = int((a | b).sum())
+    return float((a & b).sum()) / union if union else 1.0
+
+
+def every_nth(recent: tuple[Any, ...], newest: Any, stride: int, last_is_kept: bool) -> tuple[Any, ...]:
+    """Frames at least `stride` apart, then the newest one.
+
+    Args:
+        recent: this function's own last result: frames kept, then the newest of then.
+        newest: the frame tracked last.
+        stride: in frames.
+        last_is_kept: whether the newest of then may be kept at all.
+    """
+    kept, last = recent[:-1], recent[-1:]
+    if last and last_is_kept and (not kept or abs(last[0].frame_idx - kept[-1].frame_idx) >= stride):
+        kept = recent
+    return (*kept, newest)

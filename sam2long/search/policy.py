@@ -1,0 +1,116 @@
+"""The seam for rules beyond the paper: a policy is one frozen bundle of plain functions; none touches a tensor.
+
+A frame goes through a policy in this order, for every object by itself:
+
+1. `propose`: what each slot's pathway puts forward (the decoder's masks; also "not visible", other scores);
+2. `select`: which of all these fill the slots;
+3. `note`: numbers written down about each chosen mask, kept with the frame for good;
+4. `advance`: what its pathway carries on (a filter's state);
+5. `remember`: which frames the pathway remembers, and which of them as anchors.
+
+What a policy does not name is the paper's, and costs nothing: evidence is computed only if a policy `wants` it.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Hashable, Sequence
+from dataclasses import dataclass, replace
+from typing import Any, Generic, Literal, NamedTuple, TypeVar
+
+from sam2long.config import MemoryTreeConfig
+from sam2long.search.selection import Candidate, RememberedFrame, SelectFunction, choose_memory, select_candidates
+
+FrameT = TypeVar("FrameT", bound=RememberedFrame)
+Want = Literal["masks", "maskness", "appearance"]
+Note = tuple[float, ...]
+
+
+class Memory(NamedTuple, Generic[FrameT]):
+    """What a pathway remembers.
+
+    Attributes:
+        anchors: frames that are read as prompted frames are, in order; each takes the place of a recent one.
+        recent: the others, oldest first.
+    """
+
+    anchors: tuple[FrameT, ...] = ()
+    recent: tuple[FrameT, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class Situation:
+    """Where the candidates of a slot stand.
+
+    Attributes:
+        frame_idx: the frame.
+        obj_id: the object.
+        parent_score: cumulative score of the slot's pathway.
+        carry: what that pathway carries; None before it carried anything.
+        config: the tree's settings.
+    """
+
+    frame_idx: int
+    obj_id: Any
+    parent_score: float
+    carry: Hashable
+    config: MemoryTreeConfig
+
+
+ProposeFunction = Callable[[Sequence[Candidate], Situation], Sequence[Candidate]]
+NoteFunction = Callable[[Candidate, Sequence[Candidate], Situation], Note]
+AdvanceFunction = Callable[[Candidate, Situation], Hashable]
+RememberFunction = Callable[[Memory[Any], Any, MemoryTreeConfig, int], Memory[Any]]
+
+
+def remember_as_paper(memory: Memory[Any], newest: Any, config: MemoryTreeConfig, capacity: int) -> Memory[Any]:
+    """The paper's object-aware memory bank (section 3.3): no anchors."""
+    return Memory(memory.anchors, choose_memory(memory.recent, newest, config, capacity))
+
+
+def propose_as_paper(candidates: Sequence[Candidate], situation: Situation) -> Sequence[Candidate]:
+    """The decoder's masks as they are, scored by the paper's eq. 1."""
+    return candidates
+
+
+@dataclass(frozen=True)
+class Policy:
+    """A rule for what a tree's pathways put forward, which live on, and what they remember.
+
+    Attributes:
+        name: under which it is listed, saved and shown.
+        wants: evidence about every candidate mask that is computed on the device and copied to the host with the
+            scores: "masks" (low-res), "maskness", "appearance".
+        propose: (the decoder's candidates of one slot, situation) -> the candidates of the slot. A candidate whose
+            `occlusion_score` has another sign than the decoder's changes presence: its mask, object pointer and
+            memory follow.
+        select: (the candidates of all slots, config) -> `num_pathways` of them, best first.
+        note: (chosen candidate, the decoder's candidates of its slot, situation) -> numbers kept with the frame.
+        advance: (chosen candidate, situation) -> what its pathway carries on; hashable, made of numbers, strings and
+            tuples, so that it can be saved.
+        remember: (memory, newest frame, config, capacity) -> memory. Frames have `frame_idx`, `predicted_iou`,
+            `occlusion_score` and `note`. Called again, in order, over the committed past where a tree begins anew.
+    """
+
+    name: str = "paper"
+    wants: frozenset[Want] = frozenset()
+    propose: ProposeFunction = propose_as_paper
+    select: SelectFunction = select_candidates
+    note: NoteFunction | None = None
+    advance: AdvanceFunction | None = None
+    remember: RememberFunction = remember_as_paper
+
+    def with_functions(
+        self, select: SelectFunction, choose: Callable[[tuple[Any, ...], Any, MemoryTreeConfig, int], tuple[Any, ...]]
+    ) -> Policy:
+        """This policy with what was passed as `select=` and `choose_memory=`, where that is not the paper's."""
+        policy = self if select is select_candidates else replace(self, select=select)
+        if choose is choose_memory:
+            return policy
+
+        def remember(memory: Memory[Any], newest: Any, config: MemoryTreeConfig, capacity: int) -> Memory[Any]:
+            return Memory(memory.anchors, tuple(choose(memory.recent, newest, config, capacity)))
+
+        return replace(policy, remember=remember)
+
+
+PAPER = Policy()
