@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
+from dataclasses import replace
 from typing import Any
 
 import torch
@@ -13,7 +14,7 @@ from sam2long.model.sam2_predictor import SAM2VideoPredictor
 from sam2long.model.suitability import check_model_suits_tree
 from sam2long.state.inference_state import processing_order
 from sam2long.state.interactive import Answer, InteractivePredictor
-from sam2long.state.session import SESSION_KEY, LeftPass, OpenPass, Session, TreePass
+from sam2long.state.session import SESSION_KEY, OpenPass, Session, TreePass
 from sam2long.tracking.propagation import Propagation
 
 
@@ -67,18 +68,17 @@ def run_pass(
     predictor: InteractivePredictor, inference_state: dict[str, Any], propagation: TreePass, open_pass: OpenPass
 ) -> Iterator[Answer]:
     """Track the remaining frames of a pass and yield what is decided, as `propagate_in_video` documents it."""
-    session, last = predictor.session(inference_state), None
+    session = predictor.session(inference_state)
     settings = pass_settings(predictor, session)
     try:
         for answer in _tracked(session, propagation, open_pass):
-            last = answer[0]
+            open_pass.last = answer[0]
             yield answer
     finally:
-        running = session.propagation is propagation
+        left = session.left_pass() if session.propagation is propagation else None
         session.leave(open_pass, propagation)
-        if running and last is not None and propagation.intact:
-            left = LeftPass(open_pass.reverse, last, settings, propagation.unfinished())
-            session.left = left if 0 <= left.next_frame < inference_state["num_frames"] else None
+        if left is not None and 0 <= left.next_frame < inference_state["num_frames"]:
+            session.left = replace(left, settings=settings)
 
 
 def _tracked(session: Session, propagation: TreePass, open_pass: OpenPass) -> Iterator[Answer]:

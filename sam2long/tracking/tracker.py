@@ -13,12 +13,21 @@ from torch import Tensor
 
 from sam2long.config import MemoryTreeLike
 from sam2long.state.interactive import InteractivePredictor
+from sam2long.state.session import Session
 from sam2long.tracking import saving, streaming
 from sam2long.tracking.passes import resume_pass, run_pass, run_pass_as_sam2, start_pass
 
 
 class TrackingPredictor(InteractivePredictor):
     """What `SAM2LongVideoPredictor` changes about tracking, and what it adds to it."""
+
+    def session(self, inference_state: dict[str, Any]) -> Session:
+        """What belongs to the video; the pass of a stream that was copied is awake then."""
+        session = super().session(inference_state)
+        asleep, session.asleep = session.asleep, None
+        if asleep is not None:
+            streaming.wake(self, inference_state, asleep)
+        return session
 
     @torch.inference_mode()
     def propagate_in_video(
@@ -123,6 +132,7 @@ class TrackingPredictor(InteractivePredictor):
         *,
         offload_video_to_cpu: bool | None = None,
         offload_state_to_cpu: bool | None = None,
+        preload: bool = False,
     ) -> dict[str, Any]:
         """The inference state that `save_state` wrote, on this predictor's device.
 
@@ -130,6 +140,7 @@ class TrackingPredictor(InteractivePredictor):
             path: the file.
             video: the same video, in whatever form `init_state` takes.
             offload_video_to_cpu, offload_state_to_cpu: as in `init_state`; None as it was saved.
+            preload: as in `init_state`.
 
         Returns:
             A state as `init_state` returns it. `resume_propagation` goes on with a pass that was open.
@@ -138,7 +149,7 @@ class TrackingPredictor(InteractivePredictor):
             ImportError: without safetensors (extra `state`). FileNotFoundError: if file or video is not there.
             ValueError: if the file is no complete save, or of another video, model or version.
         """
-        return saving.load_state(self, path, video, offload_video_to_cpu, offload_state_to_cpu)
+        return saving.load_state(self, path, video, offload_video_to_cpu, offload_state_to_cpu, preload)
 
     def resume_propagation(self, inference_state: dict[str, Any]) -> Iterator[tuple[int, list[Any], Tensor]]:
         """Go on with the `propagate_in_video` that was open when a loaded state was saved.
