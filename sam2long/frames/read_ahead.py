@@ -78,7 +78,7 @@ class ReadAhead:
         ahead = (frame_idx + self._direction * step for step in steps)
         self._ahead = deque(idx for idx in ahead if 0 <= idx < len(self._source))
         self._changed.notify_all()
-        if self._thread is None:
+        if self._thread is None or not self._thread.is_alive():
             self._thread = threading.Thread(target=self._run, name="sam2long-prefetch", daemon=True)
             self._thread.start()
 
