@@ -8,6 +8,7 @@ from functools import partial
 from types import MappingProxyType
 from typing import Any
 
+import numpy as np
 import torch
 
 from sam2long.frames.read_ahead import ReadAhead
@@ -97,7 +98,12 @@ class ModelFrames(TensorView):
     def _frame(self, frame_idx: int) -> torch.Tensor:
         pixels = self._reader.read(frame_idx)
         if self._as_async_loader:  # [3, S, S] as it lies in an image: kernels may round differently for another layout
-            pixels = pixels.permute(1, 2, 0).contiguous().permute(2, 0, 1)
+            pixels = torch.from_numpy(np.ascontiguousarray(pixels.numpy().transpose(1, 2, 0)).transpose(2, 0, 1))
+        if self.device.type == "cpu":  # the same to the bit, and without torch's threads, which no fork has
+            values = pixels.numpy().astype(self._mean.numpy().dtype)
+            for operate, constant in ((np.divide, self._full_scale), (np.subtract, self._mean), (np.divide, self._std)):
+                operate(values, constant.numpy(), out=values)
+            return torch.from_numpy(values)
         # Copy and arithmetic are queued on the caller's current stream, so the result is ordered with its
         # use there, and PyTorch keeps the pinned buffer until the copy has happened.
         image = pixels.to(self.device, non_blocking=True).to(self.dtype, copy=True)

@@ -122,7 +122,9 @@ class ReadAhead:
         # As sam2's `_load_img_as_tensor`: Pillow's default (bicubic) filter, to a square, in uint8.
         square = Image.fromarray(frame).resize((self._image_size, self._image_size))
         pixels = torch.empty(3, self._image_size, self._image_size, dtype=torch.uint8, pin_memory=self._pinned)
-        return pixels.copy_(torch.from_numpy(np.array(square)).permute(2, 0, 1))
+        # By NumPy: a forked process would wait for torch's threads, which did not come along.
+        pixels.numpy()[:] = np.array(square).transpose(2, 0, 1)
+        return pixels
 
     def stop(self) -> None:
         """Ask the thread to end and drop the cache. Safe from any thread, finalizers included."""

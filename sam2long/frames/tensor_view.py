@@ -85,7 +85,11 @@ class TensorView(ABC):
         frames = [self._frame(frame_idx) for frame_idx in frame_idxs.reshape(-1).tolist()]
         if not frames:
             return torch.empty((*frame_idxs.shape, *self.shape[1:]), dtype=self.dtype, device=self.device)
-        return torch.stack(frames).reshape(*frame_idxs.shape, *self.shape[1:])
+        if self.device.type == "cpu":  # without torch's threads, which no fork has
+            stacked = torch.from_numpy(np.stack([frame.numpy() for frame in frames]))
+        else:
+            stacked = torch.stack(frames)
+        return stacked.reshape(*frame_idxs.shape, *self.shape[1:])
 
     def __iter__(self) -> Iterator[Tensor]:
         return (self._frame(frame_idx) for frame_idx in range(len(self)))

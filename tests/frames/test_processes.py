@@ -140,6 +140,30 @@ else:
 
 
 @forks
+def test_images_need_no_threads_of_torch() -> None:
+    """They do not come along into a fork, where torch would wait for them."""
+    program = """
+import os
+import numpy as np, torch
+from sam2long.frames import ModelFrames, open_frames
+torch.set_num_threads(2)
+torch.ones(3, 1024, 1024).mul(2).sum()
+clip = np.zeros((6, 90, 120, 3), np.uint8)
+images = [ModelFrames(open_frames(clip), 1024, torch.device("cpu"), as_async_loader=exact) for exact in (False, True)]
+images[0][0]
+child = os.fork()
+if child == 0:
+    for frames in images:
+        frames[5], frames[1:3]
+    os._exit(0)
+print(os.waitpid(child, 0)[1])
+"""
+    environment = {**os.environ, "OMP_NUM_THREADS": "2"}
+    done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, timeout=60, env=environment)
+    assert done.stdout == "0\n", done.stderr
+
+
+@forks
 def test_an_open_file_is_one_processs_own(tmp_path: Path) -> None:
     path = write_clip(tmp_path / "a.mp4", num_frames=5)
     with path.open("rb") as file:
