@@ -9,6 +9,7 @@ import torch
 
 from sam2long.config import MemoryTreeLike
 from sam2long.frames import ModelFrames, open_frames
+from sam2long.frames.images import ImageFiles
 from sam2long.model.captures import check_device_captures
 from sam2long.model.memory_bank import FrameMemory
 from sam2long.model.overrides import own_methods
@@ -131,6 +132,7 @@ class SAM2LongVideoPredictor(TrackingPredictor):
         memory_tree: MemoryTreeLike = None,
         max_pending_frames: int | None = None,
         policy: PolicyLike = None,
+        preload: bool = False,
     ) -> dict[str, Any]:
         """Start an inference state for a video.
 
@@ -139,19 +141,31 @@ class SAM2LongVideoPredictor(TrackingPredictor):
                 image paths, an iterator of frames: whatever `sam2long.frames.open_frames` takes.
             offload_video_to_cpu: keep decoded frames in host memory until they are used.
             offload_state_to_cpu: keep committed masks and memories in host memory.
-            async_loading_frames: accepted for SAM 2's sake; frames are always decoded lazily and ahead.
+            async_loading_frames: frames are decoded lazily and ahead in any case. With images, True gives what sam2's
+                asynchronous loader makes of them: normalised in float64, which differs in the last bits.
             memory_tree, max_pending_frames, policy: settings for this video; None takes the predictor's.
+            preload: read all frames now and keep them in host memory, resized, as uint8: 3 MB a frame at 1024 pixels
+                (SAM 2 keeps 12). What held the video may vanish afterwards. Otherwise frames are read when they are
+                needed, and one whose file vanished or was changed meanwhile is a `FrameError`.
 
         Returns:
             A dict with SAM 2's keys.
 
         Raises:
-            FileNotFoundError, ValueError: if the video cannot be read or a setting is not allowed.
+            FileNotFoundError, ValueError: if the video cannot be read or a setting is not allowed; with `preload`
+                also a `FrameError` (a ValueError) for the first frame that cannot be read.
         """
         self.checked_settings(memory_tree, max_pending_frames)  # before anything is opened
         load_policy(policy)
         source = open_frames(video_path)
-        frames = ModelFrames(source, self.image_size, self.device, offload_to_cpu=offload_video_to_cpu)
+        frames = ModelFrames(
+            source,
+            self.image_size,
+            self.device,
+            offload_to_cpu=offload_video_to_cpu,
+            preload=preload,
+            as_async_loader=async_loading_frames and isinstance(source, ImageFiles),  # sam2's reads nothing else
+        )
         return self.new_state(
             frames, memory_tree, max_pending_frames, offload_video_to_cpu, offload_state_to_cpu, policy
         )

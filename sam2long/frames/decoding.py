@@ -87,14 +87,11 @@ class UprightPixels:
 
     One object for the frames of one video, used by one thread at a time. What `av.VideoFrame` would make
     for each frame is made once here: a colour converter, and the side data, whose reference back to its
-    frame would keep every frame alive until Python next looks for cycles.
+    frame would keep every frame alive until Python next looks for cycles. A copy makes a converter of its own.
     """
 
     def __init__(self, first_frame: Any) -> None:
-        import_av()
-        from av.video.reformatter import VideoReformatter
-
-        self._converter = VideoReformatter()
+        self._converter: Any = None
         self._transpose = self._flip_x = self._flip_y = False
         matrix = first_frame.side_data.get("DISPLAYMATRIX")
         if matrix is None:
@@ -104,7 +101,15 @@ class UprightPixels:
         self._transpose = max(abs(b), abs(c)) > max(abs(a), abs(d))  # a quarter turn: x and y trade places
         self._flip_x, self._flip_y = (c < 0, b < 0) if self._transpose else (a < 0, d < 0)
 
+    def __getstate__(self) -> dict[str, Any]:
+        return {**vars(self), "_converter": None}
+
     def __call__(self, frame: Any) -> Frame:
+        if self._converter is None:
+            import_av()
+            from av.video.reformatter import VideoReformatter
+
+            self._converter = VideoReformatter()
         pixels: Any = self._converter.reformat(frame, format="rgb24").to_ndarray()
         if self._transpose:
             pixels = pixels.transpose(1, 0, 2)

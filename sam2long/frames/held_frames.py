@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections import OrderedDict
+from typing import Any
 
 import numpy as np
 import torch
@@ -11,13 +12,16 @@ from torch import Tensor
 
 from sam2long.frames.arrays import SequenceFrames
 from sam2long.frames.model_frames import ModelFrames
+from sam2long.frames.tensor_view import TensorView, wait_for_copies
 
 # Frames of a stream that can still be prompted; older ones are gone.
 NUM_HELD_FRAMES = 16
 
 
-class HeldFrames:
+class HeldFrames(TensorView):
     """The newest frames of a stream as the model reads them: what a stream's `inference_state["images"]` holds.
+
+    As a tensor it has all frames received so far; asking for one that is not held any more is a ValueError.
 
     Args:
         image_size: of the model.
@@ -25,8 +29,8 @@ class HeldFrames:
     """
 
     def __init__(self, image_size: int, device: torch.device) -> None:
-        self._image_size = image_size
-        self._device = device
+        self.image_size = image_size
+        self.device = device
         self._held: OrderedDict[int, Tensor] = OrderedDict()
         self.num_received = 0
         self.height = self.width = 0
@@ -53,7 +57,7 @@ class HeldFrames:
         self.height, self.width = array.shape[:2]
         # The same code resizes and normalises as for a video, so the pixels are the same.
         source = SequenceFrames(array[None], "the stream")
-        self._held[self.num_received] = ModelFrames(source, self._image_size, self._device, prefetch=0)[0]
+        self._held[self.num_received] = ModelFrames(source, self.image_size, self.device, prefetch=0)[0]
         if len(self._held) > NUM_HELD_FRAMES:
             self._held.popitem(last=False)
         self.num_received += 1
@@ -62,10 +66,13 @@ class HeldFrames:
     def __len__(self) -> int:
         return self.num_received
 
-    def __getitem__(self, frame_idx: int) -> Tensor:
-        """Frame as float32 [3, image_size, image_size]; ValueError if it is not held any more."""
+    def _frame(self, frame_idx: int) -> Tensor:
         self.require(frame_idx)
         return self._held[frame_idx]
+
+    def __getstate__(self) -> dict[str, Any]:
+        wait_for_copies(self.device)
+        return vars(self)
 
     def require(self, frame_idx: int) -> None:
         """Raises ValueError if the frame is not held."""

@@ -11,6 +11,7 @@ from pathlib import Path
 import numpy as np
 from PIL import Image
 
+from sam2long.frames.same_file import identity_of, require_same
 from sam2long.frames.source import Frame, FrameError, FrameSource, normalise_index, require_size
 
 logger = logging.getLogger(__name__)
@@ -23,7 +24,8 @@ class ImageFiles(FrameSource):
     """Image files in the given order, each decoded when it is read.
 
     Only the first file's header is read at once, for the video's size. Pixels are what SAM 2's own loader
-    sees: Pillow's conversion to RGB, EXIF orientation ignored. Raises ValueError for no paths,
+    sees: Pillow's conversion to RGB, EXIF orientation ignored. A file that vanished or was changed since is a
+    FrameError when it is read. Raises ValueError for no paths,
     FileNotFoundError for a missing one and FrameError where the first is not an image.
     """
 
@@ -34,6 +36,7 @@ class ImageFiles(FrameSource):
         stems = [path.stem for path in self._paths]
         # Paths of several folders may share stems; numbers then keep the names apart.
         self._names = stems if len(set(stems)) == len(stems) else None
+        self._identities = [identity_of(path) for path in self._paths]
         try:
             with Image.open(self._paths[0]) as image:
                 self.width, self.height = image.size
@@ -53,6 +56,7 @@ class ImageFiles(FrameSource):
     def _read(self, frame_idx: int) -> Frame:
         path = self._paths[frame_idx]
         try:
+            require_same(path, self._identities[frame_idx])
             return require_size(read_image(path), self.height, self.width)
         except FileNotFoundError as error:
             raise FrameError(str(path), frame_idx, "the file has vanished since the video was opened") from error

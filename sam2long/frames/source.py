@@ -37,7 +37,8 @@ class FrameSource(ABC):
     """A video as a sequence of frames that are decoded when asked for.
 
     `height` and `width` are the video's resolution in pixels as it is meant to be seen (a phone's upright
-    video is upright). Frames may be read from several threads at once. A source is also a context manager.
+    video is upright). Frames may be read from several threads at once, in forked processes, and where a pickled
+    source arrives. A source is also a context manager.
     """
 
     height: int
@@ -65,6 +66,10 @@ class FrameSource(ABC):
     def name(self, frame_idx: int) -> str:
         """The stem for files written about frame `frame_idx`; unique within the video."""
         return f"{normalise_index(frame_idx, len(self)):05d}"
+
+    def __deepcopy__(self, memo: dict[int, Any]) -> FrameSource:
+        """A copied inference state reads the same source."""
+        return self
 
     def close(self) -> None:  # noqa: B027  most sources hold nothing open
         """Free files and decoders. Idempotent; reading afterwards may raise ValueError."""

@@ -2,26 +2,17 @@
 
 from __future__ import annotations
 
-import logging
+import copy
+import io
+import os
 import threading
-from collections import OrderedDict
-from collections.abc import Iterator
 from typing import IO, Any
 
-from sam2long.frames.decoding import (
-    UprightPixels,
-    decode_packets,
-    describe,
-    open_container,
-    video_stream,
-)
+from sam2long.frames.decoding import UprightPixels, describe
+from sam2long.frames.forks import follow_forks, leave_behind
+from sam2long.frames.same_file import identity_of, require_same
 from sam2long.frames.source import Frame, FrameError, FrameSource, require_size
-from sam2long.frames.video_index import Keyframe, VideoIndex, count_frames, index_video
-
-logger = logging.getLogger(__name__)
-
-_RECENT_BYTES = 96 << 20
-_RECENT_FRAMES = 32
+from sam2long.frames.video_decoder import VideoDecoder
 
 
 class VideoFrames(FrameSource):
@@ -33,6 +24,10 @@ class VideoFrames(FrameSource):
     keyframes a few times and not once per frame. A file without usable time stamps (an elementary stream, a
     damaged AVI) is decoded once to count its frames, and reading it backwards starts from its first frame.
 
+    A copy, a forked process and whoever unpickles it open the video for themselves when they first read; that an open
+    binary file cannot be opened again is a ValueError, and in a forked process a FrameError. A file that was changed
+    since it was opened gives a FrameError instead of other pictures.
+
     Opening reads every packet once to count the frames, and decodes the first frame for the size. Raises
     FileNotFoundError, or ValueError for a file without video or frames.
     """
@@ -40,161 +35,106 @@ class VideoFrames(FrameSource):
     def __init__(self, video: str | IO[bytes]) -> None:
         self._video = video
         self._label = describe(video)
-        self._lock = threading.RLock()
-        self._container: Any = None
-        self._stream: Any = None
-        self._decoded: Iterator[tuple[int, Any]] = iter(())  # frames to come, with their numbers
-        self._next_idx = 0  # the first frame that `_decoded` may still give
-        self._recent: OrderedDict[int, Any] = OrderedDict()  # av.VideoFrame by number
-        self._can_seek = True
+        self._identity = identity_of(video) if isinstance(video, str) and os.path.isfile(video) else None
         self._closed = False
-        self._index = self._make_index()
-        if self._index.num_frames == 0:
-            raise ValueError(f"{self._label} holds no frame that can be decoded")
-        self._start_at(None)
-        first_idx, first = next(self._decoded, (0, None))
+        self._is_elsewhere = False  # whether another process reads the open file too
+        self._lock = threading.RLock()
+        self._decoder: VideoDecoder | None = VideoDecoder(video, self._label)
+        self._index = self._decoder.index
+        first = self._decoder.first() if self._index.num_frames else None
         if first is None:
-            self.close()
+            self._decoder.close()
             raise ValueError(f"{self._label} holds no frame that can be decoded")
-        self._keep(first_idx, first)
         self._pixels_of = UprightPixels(first)
         self.height, self.width = self._pixels_of(first).shape[:2]
+        follow_forks(self)
 
     def __len__(self) -> int:
         return self._index.num_frames
 
     def _read(self, frame_idx: int) -> Frame:
         with self._lock:
-            if self._closed:
-                raise ValueError(f"{self._label} is closed")
-            if frame_idx not in self._recent:
-                try:
-                    self._decode_until(frame_idx)
-                except (OSError, ValueError) as error:  # the file is gone, or the network is
-                    raise FrameError(self._label, frame_idx, f"it cannot be opened again: {error}") from error
-            frame = self._recent.get(frame_idx)
-            if frame is None:
-                reason = "it cannot be decoded; the file is damaged or truncated there"
-                raise FrameError(self._label, frame_idx, reason)
+            frame = self._decode(frame_idx)
             try:
                 # Under the lock: the colour converter is not thread-safe.
                 return require_size(self._pixels_of(frame), self.height, self.width)
             except ValueError as error:
                 raise FrameError(self._label, frame_idx, str(error)) from error
 
+    def _decode(self, frame_idx: int) -> Any:
+        if self._closed:
+            raise ValueError(f"{self._label} is closed")
+        if self._decoder is not None and (frame := self._decoder.recent(frame_idx)) is not None:
+            return frame
+        self._require_same_video(frame_idx)
+        try:
+            if self._decoder is None:  # a copy, or a forked process
+                self._decoder = VideoDecoder(self._video, self._label, self._index)
+            frame = self._decoder.frame(frame_idx)
+        except (OSError, ValueError) as error:  # the file is gone, or the network is
+            raise FrameError(self._label, frame_idx, f"it cannot be opened again: {error}") from error
+        if frame is None:
+            reason = "it cannot be decoded; the file is damaged or truncated there"
+            raise FrameError(self._label, frame_idx, reason)
+        return frame
+
+    def _require_same_video(self, frame_idx: int) -> None:
+        if self._is_elsewhere:
+            reason = "the open file belongs to the process that forked this one; give its path, or its content as bytes"
+            raise FrameError(self._label, frame_idx, reason)
+        if self._identity is not None:
+            try:
+                require_same(str(self._video), self._identity)
+            except OSError:
+                pass  # gone; what is open still reads
+            except ValueError as error:
+                raise FrameError(self._label, frame_idx, str(error)) from error
+
     def close(self) -> None:
         with self._lock:
             self._closed = True
-            self._decoded = iter(())
-            self._recent.clear()
-            if self._container is not None:
-                self._container.close()
-                self._container = None
+            if self._decoder is not None:
+                self._decoder.close()
+                self._decoder = None
 
-    def _decode_until(self, frame_idx: int) -> None:
-        """Decode until frame `frame_idx` is among the recent ones, if it can be decoded at all."""
-        try:
-            self._decode_from_keyframe(frame_idx)
-        except _StampsChangedError:
-            logger.warning("%s: time stamps change after seeking; going back decodes from the start", self._label)
-            self._can_seek = False
-            self._start_at(None)
-            self._advance(frame_idx)
+    # -- copies and processes ----------------------------------------------------------------------------------------
 
-    def _decode_from_keyframe(self, frame_idx: int) -> None:
-        keyframe = self._index.keyframe_before(frame_idx) if self._can_seek else None
-        if (keyframe.frame_idx if keyframe else 0) <= self._next_idx <= frame_idx:
-            self._advance(frame_idx)
-            return
-        # Where pictures are refreshed gradually a decoder shows nothing until all parts are, which can take
-        # until after the next keyframe but one.
-        for earlier in (0, 1, 2) if keyframe else (0,):
-            self._start_at(self._index.keyframe_before(frame_idx, earlier) if keyframe else None)
-            self._advance(frame_idx)
-            if frame_idx in self._recent:
-                return
+    def begin_anew(self) -> None:
+        """In a forked process: open the video again. The decoder's threads are in the parent, its buffers half used."""
+        leave_behind(self._decoder, self._pixels_of)
+        self._is_elsewhere = not self._can_be_opened_again
+        self._without_decoder()
 
-    def _advance(self, frame_idx: int) -> None:
-        for decoded_idx, frame in self._decoded:
-            self._keep(decoded_idx, frame)
-            if decoded_idx >= frame_idx:
-                return
-        self._next_idx = len(self)
+    def _without_decoder(self) -> None:
+        """Begin with nothing open; the first read opens the video."""
+        self._lock = threading.RLock()
+        self._decoder = None
+        self._pixels_of = copy.copy(self._pixels_of)
 
-    def _keep(self, frame_idx: int, frame: Any) -> None:
-        self._next_idx = frame_idx + 1
-        self._recent[frame_idx] = frame
-        self._recent.move_to_end(frame_idx)
-        frame_bytes = sum(plane.buffer_size for plane in frame.planes)
-        while len(self._recent) > max(2, min(_RECENT_FRAMES, _RECENT_BYTES // frame_bytes)):
-            self._recent.popitem(last=False)
+    @property
+    def _can_be_opened_again(self) -> bool:
+        return isinstance(self._video, str | io.BytesIO)
 
-    def _start_at(self, keyframe: Keyframe | None) -> None:
-        """Set `_decoded` to begin at `keyframe`, or at the file's start where no seek leads there."""
-        if keyframe is not None and any(self._seek(stamp, keyframe) for stamp in (keyframe.pts, keyframe.dts)):
-            return
-        self._reopen()
-        self._next_idx = 0
-        self._decoded = self._numbered(self._container.demux(self._stream), first_idx=0)
+    def __getstate__(self) -> dict[str, Any]:
+        names = ("_label", "_identity", "_closed", "_is_elsewhere", "_index", "height", "width")
+        return {**{name: getattr(self, name) for name in names}, "_video": self._again(), "_pixels_of": self._pixels_of}
 
-    def _seek(self, stamp: int, keyframe: Keyframe) -> bool:
-        """Seek to `stamp` and set `_decoded` to begin at `keyframe`; False if the seek leads past it."""
-        try:
-            self._container.seek(stamp, stream=self._stream)
-            packets = self._container.demux(self._stream)
-            # Demuxers seek by pts or by dts, to a keyframe or into the middle of a packet, some too far.
-            for packet in packets:
-                packet_idx = self._index.packet_at(packet.pts, packet.size)
-                if packet_idx == keyframe.packet_idx:
-                    break
-                if packet_idx is not None and packet_idx > keyframe.packet_idx:
-                    return False
-            else:
-                return False
-        except (OSError, ValueError) as error:
-            logger.debug("%s: seeking to %d failed: %s", self._label, stamp, error)
-            return False
-        self._next_idx = keyframe.frame_idx
-        self._decoded = self._numbered(self._expected(packet, packets, keyframe.packet_idx), keyframe.frame_idx)
-        return True
+    def _again(self) -> str | IO[bytes]:
+        """The video for a decoder besides this one."""
+        if isinstance(self._video, io.BytesIO):
+            return io.BytesIO(self._video.getvalue())
+        if isinstance(self._video, str):
+            return self._video
+        raise ValueError(
+            f"{self._label} was given as an open file, which cannot be opened again in a copy or another process; "
+            "give its path, or its content as bytes"
+        )
 
-    def _expected(self, packet: Any, rest: Iterator[Any], packet_idx: int) -> Iterator[Any]:
-        """`packet` and the `rest`, as long as they are the packets of the index from `packet_idx` on.
+    def __setstate__(self, state: dict[str, Any]) -> None:
+        vars(self).update(state)
+        self._without_decoder()
+        follow_forks(self)
 
-        An MPEG program stream stamps only some packets. FFmpeg infers the others' time stamps from what it
-        has read, so after a seek another packet can bear a frame's stamp: raises _StampsChangedError then.
-        """
-        yield packet
-        for later_idx, later in enumerate(rest, packet_idx + 1):
-            if later.size and not self._index.is_packet(later_idx, later.pts, later.size):
-                raise _StampsChangedError
-            yield later
-
-    def _numbered(self, packets: Iterator[Any], first_idx: int) -> Iterator[tuple[int, Any]]:
-        """The decoded frames from `first_idx` on, with their numbers."""
-        by_time_stamp = self._index.by_time_stamp
-        for count, frame in enumerate(decode_packets(packets, self._label)):
-            frame_idx = self._index.frame_at(frame.pts) if by_time_stamp else count
-            # After a seek a decoder may show pictures of before the keyframe, without what they refer to.
-            if frame_idx is not None and frame_idx >= first_idx:
-                yield frame_idx, frame
-
-    def _make_index(self) -> VideoIndex:
-        self._reopen()
-        index = index_video(self._container, self._stream, self._label)
-        if index is None:
-            self._reopen()
-            index = count_frames(self._container, self._stream, self._label)
-        return index
-
-    def _reopen(self) -> None:
-        if not isinstance(self._video, str):
-            self._video.seek(0)
-        old, self._container = self._container, open_container(self._video)
-        self._stream = video_stream(self._container)
-        if old is not None:
-            old.close()
-
-
-class _StampsChangedError(Exception):
-    """A packet bears another time stamp than when the file was indexed."""
+    def __deepcopy__(self, memo: dict[int, Any]) -> VideoFrames:
+        """With a decoder of its own, so that two states do not seek to and fro; of an open file there is one."""
+        return copy.copy(self) if self._can_be_opened_again else self

@@ -8,7 +8,7 @@ from typing import Any
 from torch import Tensor
 
 from sam2long.search.scores import FrameScores
-from sam2long.state.session import SESSION_KEY, Session
+from sam2long.state.session import SESSION_KEY
 from sam2long.state.settings import SessionPredictor
 from sam2long.state.tracked_frames import SCORES_KEY
 
@@ -63,8 +63,7 @@ def get_hypotheses(
         ValueError: if the object is not known or the frame is neither pending nor committed by a tree.
     """
     outputs = _outputs_of(inference_state, obj_id)["non_cond_frame_outputs"]
-    session: Session | None = inference_state.get(SESSION_KEY)
-    propagation = session.propagation if session else None
+    propagation = predictor.session(inference_state).propagation if SESSION_KEY in inference_state else None
     if propagation is not None and frame_idx in propagation.pending(obj_id):
         alive = propagation.pending_hypotheses(obj_id, frame_idx)
         return [

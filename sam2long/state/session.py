@@ -65,6 +65,7 @@ class OpenPass:
         num_objects: how many objects there were when it began; SAM 2's own pass tracks no others.
         then: frames that follow in a pass of their own, backwards.
         loaded: whether it came with `load_state` and is not yet resumed.
+        last: the last frame it yielded.
     """
 
     remaining: range
@@ -73,6 +74,7 @@ class OpenPass:
     num_objects: int
     then: range = range(0)
     loaded: bool = False
+    last: int | None = None
 
 
 @dataclass(slots=True)
@@ -82,7 +84,8 @@ class LeftPass:
     Attributes:
         reverse: whether time runs backwards.
         last: the last frame that was yielded.
-        settings: config, wait and policies it ran with: another pass goes on only with the same.
+        settings: config, wait and policies it ran with: another pass goes on only with the same. In a copied state
+            the policies, functions of the user's, are not among them.
         unfinished: see `TreePass.unfinished`.
     """
 
@@ -99,7 +102,23 @@ class LeftPass:
     def leads_to(self, order: range, reverse: bool, settings: tuple[Any, ...]) -> bool:
         """Whether a pass over `order` goes on where this one was left: at the next frame, or at its last once more."""
         goes_on = len(order) > 0 and order[0] in (self.last, self.next_frame)
-        return goes_on and reverse == self.reverse and settings == self.settings
+        return goes_on and reverse == self.reverse and settings[: len(self.settings)] == self.settings
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        return LeftPass, (self.reverse, self.last, self.settings[:2], self.unfinished)
+
+
+@dataclass(slots=True)
+class AsleepPass:
+    """The pass of a stream that was copied, until the copy is used.
+
+    Attributes:
+        obj_ids: the objects it tracks.
+        unfinished: see `TreePass.unfinished`.
+    """
+
+    obj_ids: list[Any]
+    unfinished: dict[str, Any]
 
 
 @dataclass(slots=True)
@@ -115,6 +134,7 @@ class Session:
         open_pass: how far that pass, or SAM 2's own, is; None for a stream.
         left: the pass that was left last, until something else changes the state.
         corrections: what corrected frames were before.
+        asleep: of a stream that was copied, what its pass knows; the next call wakes it.
     """
 
     config: MemoryTreeConfig
@@ -125,6 +145,35 @@ class Session:
     open_pass: OpenPass | None = None
     left: LeftPass | None = None
     corrections: Corrections = field(default_factory=Corrections)
+    asleep: AsleepPass | None = None
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        """A copy has no generator that could go on: it is as if the pass had been left where it is."""
+        left = self.left if self.open_pass is None else self.left_pass()
+        asleep = self.asleep
+        if self.propagation is not None and self.open_pass is None:
+            asleep = AsleepPass(list(self.propagation.obj_ids), self.propagation.unfinished())
+        copied = (
+            self.config,
+            self.max_pending_frames,
+            self.policy,
+            self.recent,
+            None,
+            None,
+            left,
+            self.corrections,
+            asleep,
+        )
+        return Session, copied
+
+    def left_pass(self) -> LeftPass | None:
+        """The unfinished pass, as it would be if it were left now; None if nothing could go on from there."""
+        if self.propagation is None or self.open_pass is None or not self.propagation.intact:
+            return None
+        if self.open_pass.last is None:
+            return None
+        settings = (self.config, self.max_pending_frames)
+        return LeftPass(self.open_pass.reverse, self.open_pass.last, settings, self.propagation.unfinished())
 
     def enter(self, propagation: TreePass, open_pass: OpenPass) -> None:
         """Go on with a pass; of several that are suspended, one at a time has tracked ahead of what it yielded."""

@@ -128,6 +128,5 @@ class SessionPredictor(StepwisePredictor):
 
     def interrupt(self, inference_state: dict[str, Any]) -> None:
         """Say that something is about to change the state; see `Session.interrupt`."""
-        session: Session | None = inference_state.get(SESSION_KEY)
-        if session is not None:
-            session.interrupt()
+        if SESSION_KEY in inference_state:
+            self.session(inference_state).interrupt()

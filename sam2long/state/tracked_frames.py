@@ -9,6 +9,7 @@ pass come back to the frame.
 from __future__ import annotations
 
 from collections import deque
+from collections.abc import ItemsView, Iterator, ValuesView
 from typing import Any
 
 import torch
@@ -31,8 +32,9 @@ class TrackedFrame(dict[str, Any]):
     """A frame's entry in `non_cond_frame_outputs`: SAM 2's keys, plus `SCORES_KEY`.
 
     While the frame is recent all values are SAM 2's tensors. `compact` packs it; then `pred_masks`, `obj_ptr`
-    and `object_score_logits` are unpacked whenever they are read (signs exact unless the mask is noise, logits to
-    about 1/16 of probability), and `maskmem_features` is None until the predictor computes it again.
+    and `object_score_logits` are unpacked whenever they are read, in whichever way one reads a dict (signs exact unless
+    the mask is noise, logits to about 1/16 of probability), and `maskmem_features` is None until the predictor computes
+    it again.
 
     Args:
         levels: `quantise(pred_masks)`, if it is known already.
@@ -60,6 +62,7 @@ class TrackedFrame(dict[str, Any]):
         self[SCORES_KEY] = scores
         # Copies to the host start now and are read when the frame is compacted, many frames later: no waiting.
         self._device, self._storage_device = obj_ptr.device, storage_device
+        self._occlusion_score = scores.occlusion_score
         self._levels: Tensor | None = quantise(pred_masks) if levels is None else levels
         self._levels = self._levels.to("cpu", non_blocking=True)
         self._host_ptr: Tensor | PackedPointer = obj_ptr.to("cpu", non_blocking=True)
@@ -94,6 +97,7 @@ class TrackedFrame(dict[str, Any]):
         frame.update(maskmem_features=features, maskmem_pos_enc=pos_enc, pred_masks=mask)
         frame.update({"obj_ptr": None, "object_score_logits": None, SCORES_KEY: scores})
         frame._device, frame._storage_device = device, storage_device
+        frame._occlusion_score = scores.occlusion_score
         frame._levels, frame._host_ptr = None, obj_ptr
         return frame
 
@@ -101,27 +105,82 @@ class TrackedFrame(dict[str, Any]):
         value = super().__getitem__(key)
         return self._unpacked(key, value) if self._levels is None else value
 
+    # -- the other ways of reading a dict, all by way of `[]` -------------------------------------------------------
+
+    def __iter__(self) -> Iterator[str]:
+        # Its own, and `dict(frame)`, `{**frame}` and `update` ask for every item; else they take what is packed.
+        return super().__iter__()
+
     def get(self, key: str, default: Any = None) -> Any:
-        """As `dict.get`, unpacking as `[]` does."""
+        """As `dict.get`."""
         try:
             return self[key]
         except KeyError:
             return default
 
+    def values(self) -> ValuesView[Any]:  # type: ignore[override]
+        """As `dict.values`."""
+        return ValuesView(self)
+
+    def items(self) -> ItemsView[str, Any]:  # type: ignore[override]
+        """As `dict.items`."""
+        return ItemsView(self)
+
+    def copy(self) -> dict[str, Any]:
+        """As `dict.copy`: a plain dict, of tensors."""
+        return dict(self)
+
+    def pop(self, key: str, *default: Any) -> Any:
+        """As `dict.pop`."""
+        if key not in self:
+            return super().pop(key, *default)
+        value = self[key]
+        del self[key]
+        return value
+
+    def popitem(self) -> tuple[str, Any]:
+        """As `dict.popitem`."""
+        key = next(reversed(self))
+        return key, self.pop(key)
+
+    def setdefault(self, key: str, default: Any = None) -> Any:
+        """As `dict.setdefault`."""
+        super().setdefault(key, default)
+        return self[key]
+
+    def __or__(self, other: Any) -> Any:
+        return dict(self) | other
+
+    def __ror__(self, other: Any) -> Any:
+        return other | dict(self)
+
+    def __repr__(self) -> str:
+        return repr(dict(self))
+
+    def __reduce_ex__(self, protocol: Any) -> tuple[Any, ...]:
+        """Copied and pickled as it is, packed."""
+        if self._device.type == "cuda":
+            torch.cuda.synchronize(self._device)  # copies to the host may still be under way
+        return new_tracked_frame, (), vars(self), None, iter(list(super().items()))
+
     def _unpacked(self, key: str, value: Any) -> Any:
-        occlusion_score = super().__getitem__(SCORES_KEY).occlusion_score
-        if key == "pred_masks" and value is not None:
+        if isinstance(value, PackedMask):
             # SAM 2's value for an absent object lies beyond the packed range
-            masks = value.unpack() if occlusion_score > 0 else torch.full(value.shape, NO_OBJ_SCORE)
+            masks = value.unpack() if self._occlusion_score > 0 else torch.full(value.shape, NO_OBJ_SCORE)
             return masks.to(self._storage_device)
-        if key == "obj_ptr":
+        if key == "obj_ptr" and value is None:
             return self._unpacked_ptr().to(self._device)
-        if key == "object_score_logits":
-            return torch.full((1, 1), occlusion_score, device=self._device)
+        if key == "object_score_logits" and value is None:
+            return torch.full((1, 1), self._occlusion_score, device=self._device)
         return value
 
     def _unpacked_ptr(self) -> Tensor:
         return self._host_ptr.unpack() if isinstance(self._host_ptr, PackedPointer) else self._host_ptr
+
+
+def new_tracked_frame() -> TrackedFrame:
+    """One that is yet to be filled, by `copy` or `pickle`."""
+    return TrackedFrame.__new__(TrackedFrame)
 
 
 class RecentFrames:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
+from dataclasses import replace
 from typing import Any, NoReturn
 
 import torch
@@ -12,7 +13,7 @@ from sam2long.model.sam2_predictor import SAM2VideoPredictor
 from sam2long.model.suitability import check_model_suits_tree
 from sam2long.state.interactive import Answer, InteractivePredictor
 from sam2long.state.memories import FrameMemories
-from sam2long.state.session import SESSION_KEY, LeftPass, OpenPass, Session, TreePass
+from sam2long.state.session import SESSION_KEY, OpenPass, Session, TreePass
 from sam2long.tracking.course import Course
 from sam2long.tracking.propagation import Propagation
 
@@ -67,7 +68,7 @@ def _start_pass(
 
 def pass_settings(predictor: InteractivePredictor, session: Session) -> tuple[Any, ...]:
     """What a pass's answers depend on besides the video and its prompts."""
-    return session.config, session.policy, session.max_pending_frames, predictor.select, predictor.choose_memory
+    return session.config, session.max_pending_frames, session.policy, predictor.select, predictor.choose_memory
 
 
 def run_pass(
@@ -78,18 +79,17 @@ def run_pass(
     progress: bool,
 ) -> Iterator[Answer]:
     """Track the remaining frames of a pass and yield what is decided, as `propagate_in_video` documents it."""
-    session, last = predictor.session(inference_state), None
+    session = predictor.session(inference_state)
     settings = pass_settings(predictor, session)
     try:
         for answer in _tracked(session, propagation, open_pass, progress):
-            last = answer[0]
+            open_pass.last = answer[0]
             yield answer
     finally:
-        running = session.propagation is propagation
+        left = session.left_pass() if session.propagation is propagation else None
         session.leave(open_pass, propagation)
-        if running and last is not None and propagation.intact:
-            left = LeftPass(open_pass.reverse, last, settings, propagation.unfinished())
-            session.left = left if 0 <= left.next_frame < inference_state["num_frames"] else None
+        if left is not None and 0 <= left.next_frame < inference_state["num_frames"]:
+            session.left = replace(left, settings=settings)
 
 
 def _tracked(session: Session, propagation: TreePass, open_pass: OpenPass, progress: bool) -> Iterator[Answer]:

@@ -66,6 +66,7 @@ def load_state(
     video: Any,
     offload_video_to_cpu: bool | None,
     offload_state_to_cpu: bool | None,
+    preload: bool,
 ) -> dict[str, Any]:
     """See `SAM2LongVideoPredictor.load_state`."""
     about, tensors = _read(Path(path))
@@ -77,7 +78,9 @@ def load_state(
         offload = about["offload"]
         video_to_cpu = offload["video"] if offload_video_to_cpu is None else offload_video_to_cpu
         state_to_cpu = offload["state"] if offload_state_to_cpu is None else offload_state_to_cpu
-        frames = ModelFrames(source, predictor.image_size, predictor.device, offload_to_cpu=video_to_cpu)
+        frames = ModelFrames(
+            source, predictor.image_size, predictor.device, offload_to_cpu=video_to_cpu, preload=preload
+        )
         state: dict[str, Any] = predictor.new_state(
             frames, offload_video_to_cpu=video_to_cpu, offload_state_to_cpu=state_to_cpu
         )

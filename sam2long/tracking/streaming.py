@@ -10,7 +10,7 @@ from torch import Tensor
 
 from sam2long.frames import HeldFrames
 from sam2long.state.interactive import Answer, InteractivePredictor
-from sam2long.state.session import TreePass
+from sam2long.state.session import AsleepPass, TreePass
 from sam2long.state.tracked_frames import NUM_RECENT, RecentFrames
 from sam2long.tracking.passes import start_propagation
 
@@ -56,6 +56,11 @@ def finish_stream(predictor: InteractivePredictor, state: dict[str, Any]) -> lis
         return []
     propagation.settle()
     return list(propagation.ready())
+
+
+def wake(predictor: InteractivePredictor, state: dict[str, Any], asleep: AsleepPass) -> None:
+    """Go on with the pass of a stream that was copied."""
+    start_propagation(predictor, state, reverse=False, obj_ids=asleep.obj_ids).take_up(asleep.unfinished)
 
 
 def _frames_of(state: dict[str, Any]) -> HeldFrames:

@@ -14,6 +14,7 @@ from torch import Tensor
 from sam2long.config import MemoryTreeLike
 from sam2long.policies import PolicyLike
 from sam2long.state.interactive import InteractivePredictor
+from sam2long.state.session import Session
 from sam2long.tracking import saving, streaming
 from sam2long.tracking.course import Course, Direction
 from sam2long.tracking.passes import resume_pass, run_course
@@ -21,6 +22,14 @@ from sam2long.tracking.passes import resume_pass, run_course
 
 class TrackingPredictor(InteractivePredictor):
     """What `SAM2LongVideoPredictor` changes about tracking, and what it adds to it."""
+
+    def session(self, inference_state: dict[str, Any]) -> Session:
+        """What belongs to the video; the pass of a stream that was copied is awake then."""
+        session = super().session(inference_state)
+        asleep, session.asleep = session.asleep, None
+        if asleep is not None:
+            streaming.wake(self, inference_state, asleep)
+        return session
 
     @torch.inference_mode()
     def propagate_in_video(
@@ -137,6 +146,7 @@ class TrackingPredictor(InteractivePredictor):
         *,
         offload_video_to_cpu: bool | None = None,
         offload_state_to_cpu: bool | None = None,
+        preload: bool = False,
     ) -> dict[str, Any]:
         """The inference state that `save_state` wrote, on this predictor's device.
 
@@ -144,6 +154,7 @@ class TrackingPredictor(InteractivePredictor):
             path: the file.
             video: the same video, in whatever form `init_state` takes.
             offload_video_to_cpu, offload_state_to_cpu: as in `init_state`; None as it was saved.
+            preload: as in `init_state`.
 
         Returns:
             A state as `init_state` returns it. `resume_propagation` goes on with a pass that was open.
@@ -152,7 +163,7 @@ class TrackingPredictor(InteractivePredictor):
             ImportError: without safetensors (extra `state`). FileNotFoundError: if file or video is not there.
             ValueError: if the file is no complete save, or of another video, model or version.
         """
-        return saving.load_state(self, path, video, offload_video_to_cpu, offload_state_to_cpu)
+        return saving.load_state(self, path, video, offload_video_to_cpu, offload_state_to_cpu, preload)
 
     def resume_propagation(
         self, inference_state: dict[str, Any], *, progress: bool = True

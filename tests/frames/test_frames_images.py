@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import time
 from pathlib import Path
 
@@ -153,11 +154,22 @@ class TestDamagedFolders:
 
     def test_vanished_file(self, folder: Path) -> None:
         source = open_frames(folder)
-        (folder / "3.jpg").unlink()
+        moved = (folder / "3.jpg").rename(folder / "elsewhere")
         with pytest.raises(FrameError, match=r"frame 3 of .*3\.jpg.*vanished"):
             source[3]
-        write_images(folder, [f"{number}.jpg" for number in range(4)])
+        moved.rename(folder / "3.jpg")
         assert source[3].shape == (H, W, 3)  # back again: the error is not remembered
+
+    @pytest.mark.parametrize("size", ["same", "another"])
+    def test_a_file_that_was_changed_is_no_other_picture(self, folder: Path, size: str) -> None:
+        source = open_frames(folder)
+        content = bytearray((folder / "2.jpg").read_bytes())
+        content[-3] ^= 1
+        (folder / "2.jpg").write_bytes(content if size == "same" else (folder / "1.jpg").read_bytes() + b"more")
+        os.utime(folder / "2.jpg", ns=(0, 1_000_000_000))  # whatever the clock's grain
+        with pytest.raises(FrameError, match=r"frame 2 of .*2\.jpg: the file was changed"):
+            source[2]
+        assert source[1].shape == (H, W, 3)
 
     def test_image_of_another_size(self, folder: Path) -> None:
         Image.fromarray(picture(0, 30, 20)).save(folder / "2.jpg")

@@ -75,7 +75,7 @@ def test_any_frame_equals_sequential_decoding(kind: str, tmp_path: Path, monkeyp
     shuffled = random.Random(1).sample(forward, len(expected))
     # Two frames kept instead of 32, or most reads of so short a clip would come from memory.
     for kept, order in ((32, forward), (32, reversed(forward)), (2, shuffled), (2, reversed(forward))):
-        monkeypatch.setattr("sam2long.frames.video._RECENT_FRAMES", kept)
+        monkeypatch.setattr("sam2long.frames.video_decoder._RECENT_FRAMES", kept)
         with open_frames(path) as source:
             assert len(source) == len(expected)
             for frame_idx in order:
@@ -89,8 +89,8 @@ def test_edit_list_case_does_cut(tmp_path: Path) -> None:
 
 def count_decoded(source: VideoFrames, monkeypatch: pytest.MonkeyPatch) -> list[int]:
     decoded: list[int] = []
-    keep = source._keep
-    monkeypatch.setattr(source, "_keep", lambda idx, frame: (decoded.append(idx), keep(idx, frame)))
+    keep = source._decoder._keep
+    monkeypatch.setattr(source._decoder, "_keep", lambda idx, frame: (decoded.append(idx), keep(idx, frame)))
     return decoded
 
 
@@ -109,7 +109,7 @@ def test_work_is_bounded(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Non
     for frame_idx in range(119, -1, -1):
         source[frame_idx]
     assert len(decoded) <= 2 * 120
-    assert len(source._recent) <= 32
+    assert len(source._decoder._recent) <= 32
 
 
 def test_decoded_frames_are_freed_at_once(tmp_path: Path) -> None:

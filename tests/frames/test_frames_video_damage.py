@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import subprocess
 import sys
 from pathlib import Path
@@ -108,13 +109,25 @@ def test_file_that_vanishes_while_it_is_read(tmp_path: Path) -> None:
     expected = decode_in_order(path)
     source = open_frames(path)
     source[45]
-    content = path.read_bytes()
-    path.unlink()
+    moved = path.rename(tmp_path / "elsewhere")
     with pytest.raises(FrameError, match=r"frame 2 of .*a\.h264: it cannot be opened again"):
         source[2]
     np.testing.assert_array_equal(source[50], expected[50])  # what comes next still reads
-    path.write_bytes(content)
+    moved.rename(path)
     np.testing.assert_array_equal(source[2], expected[2])
+
+
+@pytest.mark.parametrize("name", ["a.mp4", "a.h264"])
+def test_file_that_is_changed_is_no_other_video(tmp_path: Path, name: str) -> None:
+    path = write_clip(tmp_path / name)
+    source = open_frames(path)
+    first = source[0]
+    path.write_bytes(write_clip(tmp_path / f"other-{name}", num_frames=59).read_bytes())
+    os.utime(path, ns=(0, 1_000_000_000))  # whatever the clock's grain
+    for frame_idx in (1, 40):
+        with pytest.raises(FrameError, match=rf"frame {frame_idx} of .*{name}: the file was changed"):
+            source[frame_idx]
+    np.testing.assert_array_equal(source[0], first)  # decoded before
 
 
 def test_closed_video_says_so(tmp_path: Path) -> None:

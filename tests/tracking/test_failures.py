@@ -57,10 +57,10 @@ def test_a_folder_that_changes_while_it_is_read(
         reason = "00010.jpg: the file has vanished"
     elif change == "truncated":
         late.write_bytes(late.read_bytes()[:200])
-        reason = "00010.jpg: (?i:.*truncated)"
+        reason = "00010.jpg: the file was changed"
     elif change == "resized":
         Image.fromarray(clip[0][0][:50]).save(late)
-        reason = "00010.jpg: it is 128x50 pixels"
+        reason = "00010.jpg: the file was changed"
     else:
         Image.fromarray(clip[0][0]).save(tmp_path / "00012.jpg")
         assert [t for t, _, _ in frames] == list(range(1, 12)), "the video is what the folder held when it was opened"
