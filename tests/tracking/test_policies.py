@@ -1,0 +1,192 @@
+"""Policies on the real model: what they change, and that nothing of them is lost or leaks."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+from interaction_calls import BRANCHING, NUM_FRAMES, Clip, State, track
+from sam2.modeling.sam2_base import NO_OBJ_SCORE
+from support import assert_same, build_golden, captured_golden
+
+from sam2long import SAM2LongVideoPredictor
+from sam2long.model.evidence import appearance, maskness
+from sam2long.model.image_features import ImageFeatures
+from sam2long.model.memory_bank import MemoryBank
+from sam2long.policies import POLICIES
+from sam2long.search.picking import Pick
+from sam2long.search.policy import PAPER, Memory, Policy, Situation
+from sam2long.search.selection import Candidate, choose_memory, select_one
+
+
+def start(predictor: SAM2LongVideoPredictor, clip: Clip, num_objects: int = 1, **settings: Any) -> State:
+    state = predictor.init_state(clip[0], **{"memory_tree": BRANCHING, **settings})
+    for obj_idx in range(num_objects):
+        predictor.add_new_mask(state, 0, obj_idx + 1, clip[1][obj_idx, 0])
+    return state
+
+
+# -- evidence --------------------------------------------------------------------------------------------------------
+
+
+def test_maskness_and_appearance_on_literal_values() -> None:
+    logits = torch.tensor([[[2.0, -1.0], [0.5, -3.0]], [[-1.0, -1.0], [-1.0, -1.0]]])[None]
+    masks = logits > 0
+    inside = (torch.tensor([2.0, 0.5]).sigmoid()).mean().item()
+    assert maskness(logits, masks)[0].tolist() == pytest.approx([inside, 0.0])
+    feats = torch.tensor([[1.0, 5.0], [3.0, 5.0], [5.0, 5.0], [7.0, 5.0]])[:, None]  # (HW, 1, C), one channel flat
+    looks = appearance(masks, ImageFeatures([feats], [], [(2, 2)]))
+    standardised = (torch.tensor([1.0, 5.0]).mean() - 4.0) / torch.tensor([1.0, 3.0, 5.0, 7.0]).std()
+    assert looks[0, 0].tolist() == pytest.approx([standardised.item(), 0.0], abs=1e-5)
+    assert looks[0, 1].tolist() == [0.0, 0.0], "an empty mask looks like nothing"
+
+
+def test_policies_get_the_evidence_they_want_and_no_other(predictor: SAM2LongVideoPredictor, clip: Clip) -> None:
+    seen: list[Candidate] = []
+
+    def look(candidates: Sequence[Candidate], situation: Situation) -> Sequence[Candidate]:
+        seen.extend(candidates)
+        return candidates
+
+    for wants in (frozenset[Any](), frozenset({"masks", "maskness", "appearance"})):
+        seen.clear()
+        masks = track(predictor, start(predictor, clip, policy=Policy("looking", wants, propose=look)))
+        assert_same(masks, track(predictor, start(predictor, clip)))
+        evidence = seen[-1].evidence
+        assert (evidence.mask is None) is (evidence.maskness is None) is (evidence.appearance is None) is (not wants)
+        if evidence.mask is not None and evidence.maskness is not None and evidence.appearance is not None:
+            side = predictor.image_size // 4
+            assert (evidence.mask.shape, evidence.mask.dtype) == ((side, side), np.bool_)
+            assert 0.5 <= evidence.maskness <= 1.0
+            assert evidence.appearance.shape == (predictor.hidden_dim,)
+            assert np.isfinite(evidence.appearance).all()
+
+
+# -- every policy ----------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("name", POLICIES)
+def test_a_pass_is_whole_saved_resumed_and_taken_frame_by_frame(
+    name: str, predictor: SAM2LongVideoPredictor, clip: Clip, path: Path
+) -> None:
+    state = start(predictor, clip, num_objects=2, policy=name)
+    expected = track(predictor, state)
+    assert list(expected) == list(range(NUM_FRAMES))
+    assert all(torch.isfinite(masks).all() for masks in expected.values())
+
+    saved = start(predictor, clip, num_objects=2, policy=name)
+    passing = predictor.propagate_in_video(saved)
+    first = {t: masks.clone() for t, _, masks in (next(passing) for _ in range(5))}
+    predictor.save_state(saved, path)
+    passing.close()
+    loaded = predictor.load_state(path, clip[0])
+    assert loaded["sam2long"].policy is POLICIES[name]
+    rest = {t: masks.clone() for t, _, masks in predictor.resume_propagation(loaded)}
+    assert_same(first | rest, expected)
+
+    single = start(predictor, clip, num_objects=2, policy=name)
+    one_by_one: dict[int, torch.Tensor] = {}
+    for t in range(NUM_FRAMES):
+        one_by_one |= track(predictor, single, start_frame_idx=t, max_frame_num_to_track=0)
+    assert list(one_by_one) == list(range(NUM_FRAMES))
+
+
+@pytest.mark.parametrize("name", ["distractor", "motion", "reappearance"])
+def test_notes_of_objects_do_not_mix(name: str, predictor: SAM2LongVideoPredictor, clip: Clip) -> None:
+    both = start(predictor, clip, num_objects=2, policy=name)
+    track(predictor, both)
+    alone = start(predictor, clip, policy=name)
+    track(predictor, alone)
+    together, single = (predictor.get_scores(state, 1) for state in (both, alone))
+    assert len(single) == NUM_FRAMES - 1
+    for t, scores in single.items():
+        assert len(scores.note) == len(together[t].note) > 0
+        assert together[t].note == pytest.approx(scores.note, rel=1e-2, abs=1e-2)
+
+
+def test_policies_by_every_door(predictor: SAM2LongVideoPredictor, clip: Clip) -> None:
+    built = build_golden(policy="motion")
+    assert built.policy is POLICIES["motion"]
+    assert SAM2LongVideoPredictor.from_sam2(built, policy="stride").policy is POLICIES["stride"]
+    assert SAM2LongVideoPredictor.from_sam2(built).policy is PAPER
+    assert built.session(built.init_state(clip[0])).policy is POLICIES["motion"]
+    stream = built.init_stream(clip[0][0], policy="absence")
+    assert built.session(stream).policy is POLICIES["absence"]
+    for call in (lambda: build_golden(policy="best"), lambda: predictor.init_state(clip[0], policy="best")):
+        with pytest.raises(ValueError, match="unknown policy 'best'"):
+            call()
+
+
+def test_functions_of_the_users_replace_parts_of_a_policy(clip: Clip) -> None:
+    ours = build_golden()
+    ours.select, ours.choose_memory = select_one, lambda remembered, newest, config, capacity: (newest,)
+    policy = POLICIES["reappearance"].with_functions(ours.select, ours.choose_memory)
+    assert policy.select is select_one
+    assert policy.remember(Memory(), "newest", BRANCHING, 3).recent == ("newest",)
+    assert POLICIES["stride"].with_functions(PAPER.select, choose_memory) is POLICIES["stride"]
+    state = start(ours, clip, policy="reappearance")
+    track(ours, state)
+    assert {scores.distinct_pathways for scores in ours.get_scores(state, 1).values()} == {1}
+
+
+def test_captured_steps_give_the_eager_results(clip: Clip) -> None:
+    for name in ("absence", "distractor"):
+        eager, captured = build_golden(), captured_golden()
+        expected = track(eager, start(eager, clip, policy=name))
+        masks = track(captured, start(captured, clip, policy=name))
+        if name == "absence":
+            assert_same(masks, expected)
+        for t in expected:  # pathways with different numbers of anchors are decoded apart, which rounds otherwise
+            torch.testing.assert_close(masks[t], expected[t], rtol=0, atol=1e-3)
+
+
+# -- presence --------------------------------------------------------------------------------------------------------
+
+
+def test_what_is_said_to_be_absent_is_empty_and_not_remembered(predictor: SAM2LongVideoPredictor, clip: Clip) -> None:
+    def gone_on_frame_six(candidates: Sequence[Candidate], situation: Situation) -> Sequence[Candidate]:
+        if situation.frame_idx != 6:
+            return candidates
+        return [replace(c, occlusion_score=-2.5) for c in candidates]
+
+    state = start(predictor, clip, policy=Policy("gone", propose=gone_on_frame_six))
+    masks = track(predictor, state)
+    plain = track(predictor, start(predictor, clip))
+    assert all(torch.equal(masks[t], plain[t]) for t in range(6))
+    assert not (masks[6] > 0).any()
+    assert (plain[6] > 0).any(), "else this shows nothing"
+    frame = state["output_dict_per_obj"][0]["non_cond_frame_outputs"][6]
+    assert (frame["pred_masks"] == NO_OBJ_SCORE).all()
+    assert float(frame["object_score_logits"]) == -2.5
+    assert torch.equal(frame["obj_ptr"], predictor.no_obj_ptr)
+    assert predictor.get_scores(state, 1)[6].occlusion_score == -2.5
+    assert not torch.equal(masks[7], plain[7]), "the memory is another"
+
+
+@torch.inference_mode()
+def test_what_is_said_to_show_has_the_decoders_mask(predictor: SAM2LongVideoPredictor, clip: Clip) -> None:
+    state = start(predictor, clip)
+    predictor.propagate_in_video_preflight(state)
+    features = predictor.image_features(state, 1)
+    bank = MemoryBank(predictor, 8, (1.0, 1.0))
+    spatial_pos = state["constants"]["maskmem_pos_enc"][-1]
+    model = predictor.hypothesis_model(bank, spatial_pos, 8)
+    generator = predictor.propagate_in_video(state)
+    next(generator)
+    pathway = predictor.session(state).propagation.tracks[1].past.memories.of_pathway(1, ())  # type: ignore[union-attr]
+    proposals = model.propose(features, [pathway])
+    decoded = proposals.decoded
+    decoded.object_score_logits = torch.full_like(decoded.object_score_logits, -4.0)
+    decoded.mask_logits = torch.full_like(decoded.mask_logits, NO_OBJ_SCORE)
+    absent, shown = (Pick(0, 1, 0.0, 0.8, score, visible) for score, visible in ((-4.0, None), (0.5, True)))
+    hidden, visible = model.remember(1, features, proposals, [absent, shown])
+    assert (hidden.mask_logits == NO_OBJ_SCORE).all()
+    assert torch.equal(visible.mask_logits, decoded.raw_logits[:, 1:2].float())
+    assert (float(hidden.object_score_logits), float(visible.object_score_logits)) == (-4.0, 0.5)
+    assert torch.equal(hidden.memory.obj_ptr, predictor.no_obj_ptr)
+    assert not torch.equal(visible.memory.obj_ptr, predictor.no_obj_ptr)
