@@ -24,13 +24,14 @@ OFFICIAL_CONFIGS = {
 
 @dataclass(frozen=True)
 class ModelChoice:
-    """Everything a predictor is built from. `device` None takes CUDA where there is one."""
+    """Everything a predictor is built from. `device` None takes CUDA where there is one; `policy` None the paper's."""
 
     config: str
     checkpoint: Path
     memory_tree: MemoryTreeConfig
     device: str | None = None
     capture: bool = False
+    policy: str | None = None
 
     def build(self, **settings: Any) -> SAM2LongVideoPredictor:
         """The predictor; `settings` are further arguments of `build_sam2long_video_predictor`.
@@ -49,6 +50,7 @@ class ModelChoice:
                 device=self.device,
                 memory_tree=self.memory_tree,
                 capture=self.capture or None,
+                policy=self.policy,
                 **settings,
             )
         except (OSError, ValueError, KeyError, RuntimeError, UnpicklingError) as error:

@@ -6,6 +6,7 @@ from dataclasses import dataclass, replace
 
 from sam2long.config import MemoryTreeConfig
 from sam2long.model.memory_bank import FrameMemory
+from sam2long.search.policy import PAPER, Policy
 from sam2long.search.selection import ChooseMemoryFunction, SelectFunction, choose_memory, select_candidates, select_one
 
 BASELINE = "SAM 2"
@@ -13,19 +14,20 @@ BASELINE = "SAM 2"
 
 @dataclass(frozen=True)
 class Setting:
-    """A contestant: a name for the table, the tree's settings (one pathway is SAM 2 itself) and its two policies."""
+    """A contestant: a name for the table, the tree's settings (one pathway is SAM 2 itself), its rules."""
 
     name: str
     tree: MemoryTreeConfig
     select: SelectFunction = select_candidates
     choose_memory: ChooseMemoryFunction[FrameMemory] = choose_memory
+    policy: Policy = PAPER
 
     @property
     def identity(self) -> str:
         """All that the setting's figures depend on: a record of another identity is stale."""
         defaults = (select_candidates, choose_memory)
         policies = [f.__name__ for f in (self.select, self.choose_memory) if f not in defaults]
-        return " ".join([repr(self.tree), *policies])
+        return " ".join([repr(self.tree), *policies, *([] if self.policy == PAPER else [self.policy.name])])
 
 
 def halves(tree: MemoryTreeConfig) -> list[Setting]:

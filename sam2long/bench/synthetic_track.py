@@ -54,6 +54,7 @@ def track_clip(predictor: SAM2LongVideoPredictor, spec: ClipSpec, settings: Sequ
 @torch.inference_mode()
 def _track(predictor: SAM2LongVideoPredictor, clip: Clip, setting: Setting, features: dict[int, Any]) -> dict[str, Any]:
     predictor.select, predictor.choose_memory = setting.select, setting.choose_memory
+    predictor.policy = setting.policy
     scores: dict[str, list[float]] = {"j": [], "f": [], "double": []}
     watched = Watched()
     track = _answers_of_sam2 if setting.tree.num_pathways == 1 else _answers_of_tree

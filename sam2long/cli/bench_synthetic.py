@@ -25,6 +25,7 @@ from sam2long.cli.errors import UserError
 from sam2long.cli.model import add_model_arguments, build_model, choose_model
 from sam2long.config import MemoryTreeConfig
 from sam2long.files import replacing
+from sam2long.policies import POLICIES, load_policy
 from sam2long.synthetic import SUITES, sample_scene
 from sam2long.synthetic.render import check_size
 
@@ -46,6 +47,8 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def run(args: argparse.Namespace) -> int:
     model = choose_model(args)
+    if args.policy is not None:
+        raise UserError(f"--policy {args.policy}: the benchmark compares policies; list them with --policies")
     settings = _contestants(args, model.memory_tree)
     specs = _specs(args)
     build_model(model)  # a checkpoint that does not fit is found here, not by a worker
@@ -86,6 +89,9 @@ def _add_contestants(parser: argparse.ArgumentParser) -> None:
     )
     parser.add_argument("--merge-frames", type=int, default=8, help="... for so many frames (default 8)")
     parser.add_argument(
+        "--policies", default="", metavar="A,B", help=f"add trees (--num-pathways) with: {', '.join(POLICIES)}"
+    )
+    parser.add_argument(
         "--ablate",
         action="store_true",
         help="add the tree's halves: its memory without branching, and branching with SAM 2's memory",
@@ -110,7 +116,17 @@ def _contestants(args: argparse.Namespace, tree: MemoryTreeConfig) -> list[Setti
         except ValueError as error:
             raise UserError(f"--merge-iou, --merge-frames: {error}") from error
         settings.append(Setting(f"P={merging.num_pathways}, merging", merging))
+    settings += _with_policies(args.policies, tree)
     return [*settings, *halves(tree)] if args.ablate else settings
+
+
+def _with_policies(names: str, tree: MemoryTreeConfig) -> list[Setting]:
+    wide = tree if tree.num_pathways > 1 else replace(tree, num_pathways=2)
+    try:
+        policies = [load_policy(name) for name in dict.fromkeys(filter(None, names.split(",")))]
+    except ValueError as error:
+        raise UserError(f"--policies {names}: {error}") from error
+    return [Setting(policy.name, wide, policy=policy) for policy in policies]
 
 
 def _specs(args: argparse.Namespace) -> list[ClipSpec]:

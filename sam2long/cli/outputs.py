@@ -107,7 +107,12 @@ class ResultFolder:
         def number(value: Any) -> Any:
             return math.inf if value is None else value  # the one number that JSON could not hold
 
-        return {frame["frame"]: FrameScores(**{name: number(frame[name]) for name in names}) for frame in frames}
+        return {
+            frame["frame"]: FrameScores(
+                **{name: number(frame[name]) for name in names if name != "note"}, note=tuple(frame.get("note", ()))
+            )
+            for frame in frames
+        }
 
 
 def _write_json(path: Path, content: Mapping[str, Any]) -> None:
@@ -117,4 +122,5 @@ def _write_json(path: Path, content: Mapping[str, Any]) -> None:
 
 def _finite(numbers: dict[str, Any]) -> dict[str, Any]:
     """JSON knows no infinity: a margin without a runner-up becomes null."""
-    return {key: value if math.isfinite(value) else None for key, value in numbers.items()}
+    finite = {key: value if key == "note" or math.isfinite(value) else None for key, value in numbers.items()}
+    return finite if finite.get("note") else {key: value for key, value in finite.items() if key != "note"}
