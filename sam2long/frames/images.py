@@ -15,6 +15,9 @@ from sam2long.frames.source import Frame, FrameError, FrameSource, normalise_ind
 
 logger = logging.getLogger(__name__)
 
+PAGED_FORMATS = ("APNG", "GIF", "PNG", "TIFF", "WEBP")
+"""Formats of Pillow whose further images are frames or pages; those of a phone's JPEG (MPO) are previews."""
+
 JPEG_SUFFIXES = (".jpg", ".jpeg")
 IMAGE_SUFFIXES = (*JPEG_SUFFIXES, ".png", ".tif", ".tiff", ".bmp", ".webp")
 
