@@ -11,7 +11,14 @@ from sam2long.cli.model import add_model_arguments, choose_model
 from sam2long.cli.outputs import ResultFolder
 from sam2long.cli.prompt_file import read_prompt_file
 from sam2long.cli.prompts import Prompt, box_option, point_option, prompts_from_options
+from sam2long.cli.saying import add_saying_arguments
 from sam2long.cli.track_job import DIRECTIONS, TrackJob
+from sam2long.resources import resource_dir
+
+_ADVICE = (
+    "the embedded model tracks, which knows synthetic sprites and nothing else: for real video fetch SAM 2's weights, "
+    f"bash {resource_dir('checkpoints') / 'download_ckpts.sh'} sam2.1_hiera_large, and give them with --checkpoint"
+)
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -47,6 +54,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     how.add_argument("--fp32", action="store_true", help="no bfloat16 on CUDA devices")
     how.add_argument("--fps", type=float, help="frames per second of the overlay (default: the video's, or 24)")
     how.add_argument("--no-overlay", dest="overlay", action="store_false", help="write no overlay video")
+    add_saying_arguments(parser)
 
 
 def run(args: argparse.Namespace) -> int:
@@ -65,6 +73,7 @@ def run(args: argparse.Namespace) -> int:
             overlay=args.overlay,
             fps=None if args.fps is None else Fraction(args.fps).limit_denominator(1001),
             fp32=args.fp32,
+            advice=_ADVICE if args.checkpoint is None else "",
         )
     )
     return 0

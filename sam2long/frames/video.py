@@ -16,6 +16,7 @@ from sam2long.frames.decoding import (
     video_stream,
 )
 from sam2long.frames.source import Frame, FrameError, FrameSource, require_size
+from sam2long.frames.video_display import display_of, warn_if_cut
 from sam2long.frames.video_index import Keyframe, VideoIndex, count_frames, index_video
 
 logger = logging.getLogger(__name__)
@@ -59,6 +60,8 @@ class VideoFrames(FrameSource):
         self._keep(first_idx, first)
         self._pixels_of = UprightPixels(first)
         self.height, self.width = self._pixels_of(first).shape[:2]
+        self.display = display_of(self._stream, self._index, turned=self._pixels_of.turned)
+        warn_if_cut(self._container, self._stream, self._index, self._label)
 
     def __len__(self) -> int:
         return self._index.num_frames
