@@ -22,6 +22,7 @@ from sam2long.config import MemoryTreeLike, load_memory_tree
 from sam2long.model.captures import check_device_captures
 from sam2long.predictor import SAM2LongVideoPredictor
 from sam2long.resources import resource_dir
+from sam2long.weights_file import require_weights
 
 logger = logging.getLogger(__name__)
 
@@ -72,6 +73,8 @@ def build_sam2long_video_predictor(
         raise ValueError(f"mode must be 'eval' or 'train', got {mode!r}")
     if ckpt_path is not None and not Path(ckpt_path).is_file():
         raise FileNotFoundError(f"no checkpoint at {str(ckpt_path)!r}; checkpoints/download_ckpts.sh fetches SAM 2's")
+    if ckpt_path is not None:
+        require_weights(ckpt_path)
     device = torch.device(device or ("cuda" if torch.cuda.is_available() else "cpu"))
     if capture:
         check_device_captures(device)

@@ -11,7 +11,6 @@ from PIL import Image, ImageOps, UnidentifiedImageError
 
 from sam2long.cli.errors import UserError
 from sam2long.cli.mask_pixels import VOID, AmbiguousMaskError, MaskArray, read_pixels
-from sam2long.frames.images import PAGED_FORMATS
 
 logger = logging.getLogger(__name__)
 
@@ -51,11 +50,12 @@ def describe_mask(mask: MaskArray) -> str:
 
 
 def _open(path: Path) -> Image.Image:
+    from sam2long.frames.images import has_pages  # not above: it brings torch, which `--help` does without
+
     try:
         with Image.open(path) as image:
-            num_frames = getattr(image, "n_frames", 1)
-            if num_frames > 1 and image.format in PAGED_FORMATS:
-                raise UserError(f"mask {path} holds {num_frames} images: save the one that is meant alone")
+            if has_pages(image):
+                raise UserError(f"mask {path} holds {getattr(image, 'n_frames', 1)} images: save the one that is meant")
             kind = image.format
             image.load()
             upright = ImageOps.exif_transpose(image)

@@ -35,12 +35,11 @@ def open_frames(video: Any, *, upright: bool = True) -> FrameSource:
     - a uint8 RGB array or tensor `[T, H, W, 3]`, or any object with `__len__` and `__getitem__` that gives
       uint8 RGB `[H, W, 3]` arrays, tensors or PIL images;
     - an iterator (any iterable) of such frames: read to its end, uncompressed, into a temporary file;
-    - a `FrameSource`, which is returned as it is.
+    - a `FrameSource`: returned as it is.
 
-    Images are turned upright as their EXIF tag says; SAM 2 ignores it, and so does `upright=False`.
-    Raises FileNotFoundError for a path that is not there, ValueError for what holds no video (naming it and
-    what to do), FrameError (a ValueError) where the first frame is broken, and ImportError where PyAV is
-    needed and missing.
+    Images are turned as their EXIF tag says; SAM 2 ignores it, and so does `upright=False`.
+    Raises FileNotFoundError for a path that is not there, ValueError for what holds no video (naming the mend),
+    FrameError (a ValueError) where the first frame is broken, and ImportError where PyAV is needed and missing.
     """
     if isinstance(video, FrameSource):
         return video

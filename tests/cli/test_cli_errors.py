@@ -151,7 +151,7 @@ def test_weights_that_do_not_load(tmp_path: Path, capsys: pytest.CaptureFixture[
 
 @pytest.mark.parametrize("name", sorted(OFFICIAL_CONFIGS))
 def test_official_checkpoints_know_their_config(name: str, work: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    (work / f"{name}.pt").write_bytes(b"")
+    (work / f"{name}.pt").write_bytes(b"weights")
     chosen: list[ModelChoice] = []
 
     def build(choice: ModelChoice) -> None:
