@@ -45,7 +45,7 @@ class ImagePages(FrameSource):
     def _read(self, frame_idx: int) -> Frame:
         with self._lock:
             try:
-                image = self._opened()
+                image = self._opened(before=self._first + frame_idx)
                 image.seek(self._first + frame_idx)
                 return require_size(image_as_frame(image, upright=self._upright), self.height, self.width)
             except Exception as error:  # whatever a decoder says about damaged bytes (OSError, SyntaxError, ...)
@@ -64,8 +64,9 @@ class ImagePages(FrameSource):
     def __setstate__(self, state: dict[str, Any]) -> None:
         vars(self).update(state, _image=None, _lock=threading.Lock())
 
-    def _opened(self) -> Any:
-        if self._image is None or self._owner != os.getpid():
+    def _opened(self, before: int = 0) -> Any:
+        """The file, opened by this process and not read beyond page `before`: Pillow rewinds some PNGs wrongly."""
+        if self._image is None or self._owner != os.getpid() or self._image.tell() > before:
             self._image, self._owner = Image.open(self._path), os.getpid()
         return self._image
 
