@@ -131,7 +131,7 @@ def build_sam2long_video_predictor_hf(model_id: str, **kwargs: Any) -> SAM2LongV
     try:
         from huggingface_hub import hf_hub_download
     except ImportError as error:
-        raise ImportError("from_pretrained needs huggingface_hub: pip install 'sam2long[hub]'") from error
+        raise ImportError("the hub needs huggingface_hub: pip install huggingface_hub (extra sam2long[hub])") from error
     config_name, checkpoint_name = HF_MODEL_ID_TO_FILENAMES[model_id]
     ckpt_path = hf_hub_download(repo_id=model_id, filename=checkpoint_name)
     return build_sam2long_video_predictor(config_name, ckpt_path, **kwargs)

@@ -33,7 +33,7 @@ class FrameWriter(Protocol):
 def require_av() -> None:
     """Raises UserError where PyAV is missing."""
     if find_spec("av") is None:
-        raise UserError("the overlay video needs PyAV: pip install 'sam2long[video]', or add --no-overlay")
+        raise UserError("the overlay video needs PyAV: pip install av (extra sam2long[video]), or add --no-overlay")
 
 
 def write_overlay(

@@ -20,7 +20,7 @@ def import_av() -> ModuleType:
     try:
         import av
     except ImportError as error:
-        raise ImportError("reading video needs PyAV; pip install 'sam2long[video]'") from error
+        raise ImportError("reading video needs PyAV; pip install av (extra sam2long[video])") from error
     return av
 
 

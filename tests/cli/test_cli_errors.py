@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import subprocess
 import sys
 from collections.abc import Callable
 from pathlib import Path
@@ -130,7 +131,7 @@ def test_overlay_without_av_names_the_extra(
 ) -> None:
     monkeypatch.setattr(sam2long.cli.overlay_video, "find_spec", lambda _: None)
     assert main(["track", "video", "--point", "3,4", "-o", "out"]) == 2
-    assert "pip install 'sam2long[video]', or add --no-overlay" in capsys.readouterr().err
+    assert "pip install av (extra sam2long[video]), or add --no-overlay" in capsys.readouterr().err
 
 
 def test_weights_that_do_not_load(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
@@ -208,3 +209,18 @@ def test_help_and_version(capsys: pytest.CaptureFixture[str]) -> None:
         assert stop.value.code == 0
     printed = capsys.readouterr().out
     assert all(word in printed for word in ("track", "demo", "--point", "--num-pathways", "sam2long 0."))
+
+
+@pytest.mark.parametrize(
+    "command", ["", "track", "demo", "eval", *(f"bench {name}" for name in ("long", "speed", "synthetic"))]
+)
+def test_help_needs_no_torch(command: str) -> None:
+    program = (
+        "import sys; sys.modules['torch'] = None; from sam2long.cli import main; "
+        f"main([*{command.split()!r}, sys.argv[1]])"
+    )
+    for option in ("--help", *(["--version"] if not command else [])):
+        done = subprocess.run([sys.executable, "-c", program, option], capture_output=True, text=True, timeout=60)
+        assert done.returncode == 0, done.stderr
+        assert "sam2long" in done.stdout
+        assert done.stderr == ""
