@@ -129,9 +129,8 @@ def _specs(args: argparse.Namespace) -> list[ClipSpec]:
     from sam2long.synthetic import SUITES, sample_scene
     from sam2long.synthetic.render import check_size
 
-    suites = (
-        list(dict.fromkeys(args.suites.split(","))) if args.suites is not None else list(SUITES)
-    )  # a clip that is listed twice is one clip
+    # A clip that is listed twice is one clip.
+    suites = list(SUITES) if args.suites is None else list(dict.fromkeys(args.suites.split(",")))
     unknown = sorted(set(suites) - set(SUITES))
     if unknown:
         raise UserError(f"--suites: {', '.join(unknown)} unknown; choose from {', '.join(SUITES)}")

@@ -26,7 +26,7 @@ def track_video(job: TrackJob) -> None:
     """
     from sam2long.frames import FrameError
 
-    with _open(job.video) as source:
+    with open_video(job.video) as source:
         check_prompts(job.prompts, num_frames=len(source), height=source.height, width=source.width)
         if job.direction == "backward" and all(prompt.frame_idx == 0 for prompt in job.prompts):
             raise UserError("--direction backward: there is nothing before frame 0; show the object on a later frame")
@@ -42,7 +42,12 @@ def track_video(job: TrackJob) -> None:
                 _write_overlay(job, source)
 
 
-def _open(video: str) -> FrameSource:
+def open_video(video: str) -> FrameSource:
+    """The source of its frames.
+
+    Raises:
+        UserError: if it cannot be read.
+    """
     from sam2long.frames import open_frames
 
     try:

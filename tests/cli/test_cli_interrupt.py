@@ -6,7 +6,10 @@ import os
 import signal
 import subprocess
 import sys
+import threading
 import time
+from concurrent.futures import ProcessPoolExecutor
+from multiprocessing import get_context
 from pathlib import Path
 from typing import Any
 
@@ -14,7 +17,7 @@ import pytest
 from PIL import Image
 from tracked_runs import HEIGHT, WIDTH, clip, read_masks, read_strictly
 
-from sam2long.cli.interrupt import until_interrupted
+from sam2long.cli.interrupt import terminated_as_interrupted, until_interrupted
 
 pytest.importorskip("av")
 
@@ -54,6 +57,21 @@ def test_a_signal_gets_what_is_pending(where: str, number: int) -> None:
         consume()
     assert seen == [0, 1, 2]
     assert signal.getsignal(number) is before
+
+
+def test_sigterm_ends_workers_too() -> None:
+    """Or a command would wait for what they are about before it ends."""
+    start = time.monotonic()
+
+    def work() -> None:
+        with ProcessPoolExecutor(1, mp_context=get_context("spawn")) as pool:
+            assert pool.submit(os.getpid).result() != os.getpid()
+            threading.Timer(0.5, os.kill, (os.getpid(), signal.SIGTERM)).start()
+            pool.submit(time.sleep, 100).result()
+
+    with pytest.raises(KeyboardInterrupt), terminated_as_interrupted():
+        work()
+    assert time.monotonic() - start < 60
 
 
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 import signal
 from collections.abc import Callable
@@ -18,6 +19,7 @@ import sam2long.cli.overlay_video
 import sam2long.frames
 from sam2long.cli import main
 from sam2long.cli.overlay_video import GrowingOverlay, mp4_writer
+from sam2long.frames import open_frames
 from sam2long.frames.display import Display
 
 av = pytest.importorskip("av")
@@ -152,3 +154,26 @@ def test_masks_are_described_and_the_embedded_model_is_named(
     assert main([*command, str(tmp_path / "quiet"), "--quiet"]) == 0
     assert capsys.readouterr().out == ""
     assert len(read_masks(tmp_path / "quiet")) == NUM_FRAMES
+
+
+def test_preview_shows_the_prompted_masks_and_stops(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    video = write_video(tmp_path / "clip.mp4")
+    prompts = [{"frame": t, "obj_id": 1, "points": [[40 + 6 * t, 45]]} for t in range(5)]
+    (tmp_path / "prompts.json").write_text(json.dumps(prompts))
+    out = tmp_path / "out"
+    assert main(["track", str(video), "--prompts", str(tmp_path / "prompts.json"), "--preview", "-o", str(out)]) == 0
+    assert [path.name for path in out.iterdir()] == ["preview.png"]
+    assert str(out / "preview.png") in capsys.readouterr().out
+    picture = np.array(Image.open(out / "preview.png"))
+    height = picture.shape[0] // 2
+    assert picture.shape[1] > 4 * WIDTH  # four in the first row, one in the second
+    assert height > HEIGHT
+    first = picture[height - HEIGHT - 1 : height, : WIDTH + 1].astype(int)
+    with open_frames(video) as source:
+        change = np.abs(first - source[0]).mean(axis=2)
+    assert change[36:54, 31:49].mean() > 20  # the disk is painted
+    assert change[:20].mean() == 0
+    assert (picture[height:, WIDTH + 10 :] == 0).all()
+    assert track(video, out, "--no-overlay") == 0  # a preview does not stand in the way
+    assert track(video, out, "--preview") == 0  # nor do results in the way of a preview
+    assert len(read_masks(out)) == NUM_FRAMES
