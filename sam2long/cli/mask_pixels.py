@@ -59,9 +59,7 @@ def soft_edges(labels: Labels, void: int | None = None) -> list[int]:
     found = []
     for value in values:
         here = labels == value
-        across = here[:, :-2] & here[:, 1:-1] & here[:, 2:]
-        core = across[:-2] & across[1:-1] & across[2:]
-        if core.sum() > 0.05 * here.sum():
+        if _solid(here) > 0.05 * here.sum():
             continue
         rows, columns = np.nonzero(here)
         around = np.lib.stride_tricks.sliding_window_view(np.pad(labels, 2, mode="edge"), (5, 5))[rows, columns]
@@ -71,6 +69,12 @@ def soft_edges(labels: Labels, void: int | None = None) -> list[int]:
         if np.mean(second >= 0) >= 0.9:
             found.append(value)
     return found
+
+
+def _solid(here: MaskArray) -> int:
+    """How many pixels have all their neighbours in a mask."""
+    across = here[:, :-2] & here[:, 1:-1] & here[:, 2:]
+    return int((across[:-2] & across[1:-1] & across[2:]).sum())
 
 
 def _opaque(image: Image.Image) -> MaskArray:
@@ -135,10 +139,12 @@ def _read_grey(values: npt.NDArray[np.float64], opaque: MaskArray, *, lossy: boo
     if not lossy and len(found) <= _MANY and _are_ids(found):
         ids = values.astype(np.int64)
         edges = soft_edges(ids, VOID)
-        if not edges:
+        numbers = [int(value) for value in found if 0 < value < VOID]
+        # Beside white, what is nowhere solid is noise or an edge.
+        if VOID not in found or any(_solid(ids == value) for value in numbers if value not in edges):
+            if edges:
+                raise AmbiguousMaskError(_soft("values", edges))
             return ids, True
-        if not (VOID in found and set(edges) >= set(found[(found > 0) & (found < VOID)].astype(int))):
-            raise AmbiguousMaskError(_soft("values", edges))
     if found[-1] > VOID:
         if len(found) <= _MANY:
             raise AmbiguousMaskError(f"{_listed(found)}: object ids go from 1 to 255; {_MEND}")
@@ -193,7 +199,7 @@ def _read_colours(rgb: Pixels, opaque: MaskArray, *, lossy: bool) -> tuple[Label
     if len(colours) <= _MANY and not lossy:
         known = [_DAVIS.get((red, green, blue)) for red, green, blue in colours.tolist()]
         ids = np.array([-1 if index is None else index for index in known])
-        if colours[0].max() == 0 and (ids >= 0).all() and len(colours) > 2 and not soft_edges(labels):
+        if colours[0].max() == 0 and (ids >= 0).all() and len(colours) > 2 and not soft_edges(ids[labels], VOID):
             return ids[labels], True
     grey = _along_one_colour(pixels, strict=not lossy)
     if grey is None:

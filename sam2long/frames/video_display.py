@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import re
 from fractions import Fraction
 from typing import Any
 
@@ -57,10 +58,11 @@ def warn_if_cut(container: Any, stream: Any, index: VideoIndex, label: str) -> N
 
 
 def _promised_seconds(container: Any, stream: Any) -> float | None:
-    if stream.duration:
+    if stream.duration and stream.time_base:
         return float(stream.duration * stream.time_base)
-    if text := stream.metadata.get("DURATION"):  # Matroska: 00:00:02.400000000
-        hours, minutes, seconds = text.split(":")
-        return 3600 * float(hours) + 60 * float(minutes) + float(seconds)
+    # Matroska says it of each track: 00:00:02.400000000
+    texts = [value for key, value in stream.metadata.items() if key.upper().startswith("DURATION")]
+    if texts and (match := re.fullmatch(r"(\d+):(\d+):([\d.]+)", texts[0])):
+        return 3600 * int(match[1]) + 60 * int(match[2]) + float(match[3])
     is_alone = len(container.streams) == 1  # or it may be a longer sound's
     return container.duration / 1e6 if is_alone and container.duration else None

@@ -123,6 +123,12 @@ def shrunk() -> Image.Image:
     return GREY.resize((2 * WIDTH, 2 * HEIGHT), Image.Resampling.NEAREST).rotate(7).resize(GREY.size, 4)
 
 
+def specks(image: Image.Image) -> Image.Image:
+    pixels = np.array(image)
+    pixels[::7, ::9] = np.where(pixels[::7, ::9] > 127, 255, np.random.default_rng(0).integers(0, 5, (18, 18)))
+    return Image.fromarray(pixels)
+
+
 SOFT: dict[str, tuple[str, Callable[[], Image.Image], np.ndarray]] = {
     "feathered": ("m.png", lambda: blurred(5), OBJECT),
     "feathered, 16 bits": (
@@ -139,6 +145,7 @@ SOFT: dict[str, tuple[str, Callable[[], Image.Image], np.ndarray]] = {
     "a palette of greys": ("m.png", lambda: blurred(1).convert("RGB").quantize(5), OBJECT),
     "antialiased": ("m.png", shrunk, np.asarray(shrunk()) > 127),
     "antialiased RGB": ("m.png", lambda: shrunk().convert("RGB"), np.asarray(shrunk()) > 127),
+    "specks": ("m.png", lambda: specks(GREY), OBJECT),
     "antialiased GIF": ("m.gif", lambda: shrunk().convert("RGB"), np.asarray(shrunk()) > 127),
 }
 
@@ -187,15 +194,15 @@ def test_maps_of_ids(kind: str, tmp_path: Path) -> None:
         read_masks(tmp_path / "m.png", 7)
 
 
-@pytest.mark.parametrize("kind", ["grey", "palette", "dark palette", "lone object"])
+@pytest.mark.parametrize("kind", ["grey", "palette", "dark palette", "colours", "lone object"])
 def test_255_is_void_and_said_so(kind: str, tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
     ids = np.where(IDS == 2, 2, 0).astype(np.uint8) if kind == "lone object" else IDS.copy()
     grown = np.asarray(Image.fromarray(ids).filter(ImageFilter.MaxFilter(3)))
     ids[(grown > 0) & (ids == 0)] = 255
-    palettes = {"palette": DAVIS, "dark palette": np.arange(768).reshape(-1, 3) % 256}
+    palettes = {"palette": DAVIS, "colours": DAVIS, "dark palette": np.arange(768).reshape(-1, 3) % 256}
     image = palette_image(ids, palettes[kind]) if kind in palettes else Image.fromarray(ids)
     with caplog.at_level(logging.WARNING):
-        masks = read(tmp_path, image)
+        masks = read(tmp_path, image.convert("RGB") if kind == "colours" else image)
     assert list(masks) == ([2] if kind == "lone object" else [1, 2, 3])
     assert all((masks[k] == (k == IDS)).all() for k in masks)
     (line,) = caplog.messages
