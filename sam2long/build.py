@@ -20,6 +20,7 @@ from sam2long.model.sam2_predictor import OFFICIAL_MODELS
 from sam2long.model_config import ModelConfigLike, compose_config
 from sam2long.policies import PolicyLike, load_policy
 from sam2long.predictor import SAM2LongVideoPredictor
+from sam2long.weights_file import require_weights
 
 logger = logging.getLogger(__name__)
 
@@ -72,6 +73,8 @@ def build_sam2long_video_predictor(
         raise ValueError(f"mode must be 'eval' or 'train', got {mode!r}")
     if ckpt_path is not None and not Path(ckpt_path).is_file():
         raise FileNotFoundError(f"no checkpoint at {str(ckpt_path)!r}; checkpoints/download_ckpts.sh fetches SAM 2's")
+    if ckpt_path is not None:
+        require_weights(ckpt_path)
     device = torch.device(device or ("cuda" if torch.cuda.is_available() else "cpu"))
     if capture:
         check_device_captures(device)
@@ -130,7 +133,7 @@ def build_sam2long_video_predictor_hf(model_id: str, **kwargs: Any) -> SAM2LongV
     try:
         from huggingface_hub import hf_hub_download
     except ImportError as error:
-        raise ImportError("from_pretrained needs huggingface_hub: pip install 'sam2long[hub]'") from error
+        raise ImportError("the hub needs huggingface_hub: pip install huggingface_hub (extra sam2long[hub])") from error
     config_name, checkpoint_name = OFFICIAL_MODELS[model_id]
     ckpt_path = hf_hub_download(repo_id=model_id, filename=checkpoint_name)
     return build_sam2long_video_predictor(config_name, ckpt_path, **kwargs)

@@ -25,7 +25,7 @@ FLOORS = [
     ("policies",),
     ("search",),
     ("config",),
-    ("evaluation", "frames", "synthetic", "resources", "files"),
+    ("evaluation", "frames", "synthetic", "resources", "files", "weights_file"),
 ]
 FLOOR_OF = {room: floor for floor, rooms in enumerate(reversed(FLOORS)) for room in rooms}
 # `from_pretrained` asks the builder, as sam2's does: inside the function alone.

@@ -235,7 +235,7 @@ def plot_curves(out: Path) -> None:
         matplotlib.use("Agg")
         from matplotlib import pyplot as plt
     except ImportError:
-        _log.warning("no plot: pip install 'sam2long[viz]'")
+        _log.warning("no plot: pip install matplotlib (extra sam2long[viz])")
         return
     lines = [json.loads(line) for line in (out / "curves.jsonl").read_text(encoding="utf-8").splitlines()]
     names = ("total", "mask", "iou", "score", "alternative", "chosen_iou")

@@ -7,15 +7,18 @@ import platform
 import subprocess
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
-from typing import Any
-
-import torch
+from typing import TYPE_CHECKING, Any
 
 from sam2long import __version__
+
+if TYPE_CHECKING:
+    import torch
 
 
 def describe(device: torch.device) -> dict[str, Any]:
     """Device name, library versions and git revision, ready for JSON."""
+    import torch
+
     return {
         "device": torch.cuda.get_device_name(device) if device.type == "cuda" else _cpu_name(),
         "cpu_threads": torch.get_num_threads(),
@@ -33,7 +36,7 @@ def require_matplotlib() -> None:
     try:
         import matplotlib  # noqa: F401
     except ImportError as error:
-        raise ImportError("the plot needs matplotlib: pip install 'sam2long[viz]'") from error
+        raise ImportError("the plot needs matplotlib: pip install matplotlib (extra sam2long[viz])") from error
 
 
 def _cpu_name() -> str:

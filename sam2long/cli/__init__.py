@@ -12,6 +12,8 @@ import sys
 from sam2long import __version__
 from sam2long.cli import bench, demo, evaluate, track
 from sam2long.cli.errors import Parser, UserError
+from sam2long.cli.interrupt import terminated_as_interrupted
+from sam2long.cli.saying import set_up
 
 
 def main(argv: list[str] | None = None) -> int:
@@ -21,11 +23,14 @@ def main(argv: list[str] | None = None) -> int:
         argv: arguments after the program's name; those of the process when left out.
 
     Returns:
-        The exit status: 0 done; 2 bad input and 1 failed on the way (one line on stderr says what); 130 interrupted.
+        The exit status: 0 done; 2 bad input and 1 failed on the way (one line on stderr says what); 130 interrupted by
+        Ctrl-C or SIGTERM.
     """
     try:
-        args = _parser().parse_args(argv)
-        return int(args.run(args))
+        with terminated_as_interrupted():
+            args = _parser().parse_args(argv)
+            set_up(args)
+            return int(args.run(args))
     except UserError as error:
         # Messages of libraries may span lines; a user gets one.
         print("sam2long: error:", " ".join(str(error).split()), file=sys.stderr)

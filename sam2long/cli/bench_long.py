@@ -12,17 +12,18 @@ from concurrent.futures import ProcessPoolExecutor
 from dataclasses import replace
 from multiprocessing import get_context
 from pathlib import Path
-from typing import Any
-
-import torch
+from typing import TYPE_CHECKING, Any
 
 from sam2long.bench.environment import describe, require_matplotlib
 from sam2long.bench.long_plot import plot
-from sam2long.bench.long_run import Contestant, run_contestant
 from sam2long.cli.errors import UserError
 from sam2long.cli.model import add_model_arguments, build_model, choose_model
 from sam2long.files import replacing
 from sam2long.model_choice import ModelChoice
+
+# What brings torch is imported when it is used: `--help` does without.
+if TYPE_CHECKING:
+    from sam2long.bench.long_run import Contestant
 
 _MIN_FRAMES = 500
 
@@ -44,6 +45,10 @@ def run(args: argparse.Namespace) -> int:
             require_matplotlib()
         except ImportError as error:
             raise UserError(f"{error} (or leave -o out)") from error
+    import torch
+
+    from sam2long.bench.long_run import run_contestant
+
     model = choose_model(args)
     device = torch.device(model.device or ("cuda" if torch.cuda.is_available() else "cpu"))
     report: dict[str, Any] = {
@@ -64,6 +69,8 @@ def run(args: argparse.Namespace) -> int:
 
 
 def _contestants(args: argparse.Namespace, model: ModelChoice) -> list[Contestant]:
+    from sam2long.bench.long_run import Contestant
+
     tree = Contestant("memory tree", model, args.frames, args.objects, is_sam2=False)
     always_uncertain = replace(model, memory_tree=replace(model.memory_tree, uncertainty_threshold=1e6))
     worst = replace(

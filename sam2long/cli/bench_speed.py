@@ -12,23 +12,23 @@ import argparse
 import json
 from dataclasses import asdict
 from pathlib import Path
-from typing import Any
-
-import torch
+from typing import TYPE_CHECKING, Any
 
 from sam2long.bench.environment import describe
-from sam2long.bench.speed_models import Contestant, Mode, SpeedModels
-from sam2long.bench.speed_report import format_table, head, row
-from sam2long.bench.speed_run import Race
 from sam2long.cli.errors import UserError
 from sam2long.cli.model import check_device
 from sam2long.files import replacing
+
+# What brings torch is imported when it is used: `--help` does without.
+if TYPE_CHECKING:
+    from sam2long.bench.speed_models import Contestant, Mode
+    from sam2long.bench.speed_run import Race
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--config", default="configs/sam2.1/sam2.1_hiera_t.yaml", help="model config (name or path)")
     parser.add_argument("--checkpoint", help="weights; random ones if left out")
-    parser.add_argument("--device", default="cuda" if torch.cuda.is_available() else "cpu")
+    parser.add_argument("--device", help="cpu, cuda, cuda:1 ... (default: cuda where there is one)")
     parser.add_argument("--pathways", type=_integers, default=[3], help="numbers of pathways, e.g. 1,2,3,4")
     parser.add_argument("--objects", type=_integers, default=[1], help="numbers of objects, e.g. 1,5")
     parser.add_argument("--regime", type=_regimes, default=["shared", "distinct"], help="shared,distinct")
@@ -59,6 +59,11 @@ def _regimes(text: str) -> list[str]:
 
 
 def run(args: argparse.Namespace) -> int:
+    import torch
+
+    from sam2long.bench.speed_report import head, row
+
+    args.device = args.device or ("cuda" if torch.cuda.is_available() else "cpu")
     race = _race(args)
     report = {
         **describe(torch.device(args.device)),
@@ -81,6 +86,11 @@ def run(args: argparse.Namespace) -> int:
 
 def _race(args: argparse.Namespace) -> Race:
     """The race, or what is wrong with the options."""
+    import torch
+
+    from sam2long.bench.speed_models import SpeedModels
+    from sam2long.bench.speed_run import Race
+
     if args.frames < 2 or args.rounds < 1 or args.encode_ahead < 0:
         raise UserError("--frames must be at least 2, --rounds at least 1, --encode-ahead at least 0")
     if args.out is not None and (args.out.suffix == ".md" or args.out.is_dir()):
@@ -102,6 +112,8 @@ def _race(args: argparse.Namespace) -> Race:
 
 def _contestants(args: argparse.Namespace) -> list[Contestant]:
     """SAM 2 first; what takes long to get going last."""
+    from sam2long.bench.speed_models import Contestant
+
     modes: list[Mode] = ["eager"]
     modes += ["captured"] if args.captured else []
     modes += ["compiled"] if args.compiled else []
@@ -117,6 +129,8 @@ def _contestants(args: argparse.Namespace) -> list[Contestant]:
 
 
 def _write(report: dict[str, Any], out: Path | None) -> None:
+    from sam2long.bench.speed_report import format_table
+
     if out is not None:
         out.parent.mkdir(parents=True, exist_ok=True)
         for path, text in ((out, json.dumps(report, indent=1)), (out.with_suffix(".md"), format_table(report))):

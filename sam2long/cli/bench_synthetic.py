@@ -12,29 +12,27 @@ import argparse
 import json
 from dataclasses import asdict, replace
 from pathlib import Path
-
-import torch
-from tqdm import tqdm
+from typing import TYPE_CHECKING
 
 from sam2long.bench.environment import describe, require_matplotlib
-from sam2long.bench.synthetic_records import DamagedRecordError, fingerprint, records
-from sam2long.bench.synthetic_report import plot, summarise, table
-from sam2long.bench.synthetic_settings import BASELINE, Setting, halves
-from sam2long.bench.synthetic_track import ClipSpec
 from sam2long.cli.errors import UserError
 from sam2long.cli.model import add_model_arguments, build_model, choose_model
 from sam2long.config import MemoryTreeConfig
 from sam2long.files import replacing
+from sam2long.model_choice import ModelChoice
 from sam2long.policies import POLICIES, load_policy
-from sam2long.synthetic import SUITES, sample_scene
-from sam2long.synthetic.render import check_size
+
+# What brings torch is imported when it is used: `--help` does without.
+if TYPE_CHECKING:
+    from sam2long.bench.synthetic_settings import Setting
+    from sam2long.bench.synthetic_track import ClipSpec
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "-o", "--out", type=Path, required=True, help="folder for clips/, table.md, summary.json, gain.png"
     )
-    parser.add_argument("--suites", default=",".join(SUITES), help="comma-separated (default: all)")
+    parser.add_argument("--suites", help="comma-separated (default: all)")
     parser.add_argument("--clips", type=int, default=60, help="clips a suite (default 60)")
     parser.add_argument("--first-seed", type=int, default=0)
     parser.add_argument("--frames", type=int, default=60, help="frames a clip (default 60)")
@@ -51,12 +49,23 @@ def run(args: argparse.Namespace) -> int:
         raise UserError(f"--policy {args.policy}: the benchmark compares policies; list them with --policies")
     settings = _contestants(args, model.memory_tree)
     specs = _specs(args)
-    build_model(model)  # a checkpoint that does not fit is found here, not by a worker
     if len(settings) > 1:
         try:
             require_matplotlib()
         except ImportError as error:
             raise UserError(str(error)) from error
+    build_model(model)  # a checkpoint that does not fit is found here, not by a worker
+    return _measure(args, model, settings, specs)
+
+
+def _measure(args: argparse.Namespace, model: ModelChoice, settings: list[Setting], specs: list[ClipSpec]) -> int:
+    import torch
+    from tqdm import tqdm
+
+    from sam2long.bench.synthetic_records import DamagedRecordError, fingerprint, records
+    from sam2long.bench.synthetic_report import plot, summarise, table
+    from sam2long.synthetic import SUITES
+
     folder = args.out / "clips"
     folder.mkdir(parents=True, exist_ok=True)
     running = records(specs, settings, model, folder, args.workers)
@@ -104,6 +113,8 @@ def _contestants(args: argparse.Namespace, tree: MemoryTreeConfig) -> list[Setti
     Raises:
         UserError: if an option makes no sense.
     """
+    from sam2long.bench.synthetic_settings import BASELINE, Setting, halves
+
     try:
         counts = sorted({int(count) for count in args.pathways.split(",")} | {1})
         trees = [replace(tree, num_pathways=count) for count in counts]
@@ -121,6 +132,8 @@ def _contestants(args: argparse.Namespace, tree: MemoryTreeConfig) -> list[Setti
 
 
 def _with_policies(names: str, tree: MemoryTreeConfig) -> list[Setting]:
+    from sam2long.bench.synthetic_settings import Setting
+
     wide = tree if tree.num_pathways > 1 else replace(tree, num_pathways=2)
     try:
         policies = [load_policy(name) for name in dict.fromkeys(filter(None, names.split(",")))]
@@ -130,7 +143,12 @@ def _with_policies(names: str, tree: MemoryTreeConfig) -> list[Setting]:
 
 
 def _specs(args: argparse.Namespace) -> list[ClipSpec]:
-    suites = list(dict.fromkeys(args.suites.split(",")))  # a clip that is listed twice is one clip
+    from sam2long.bench.synthetic_track import ClipSpec
+    from sam2long.synthetic import SUITES, sample_scene
+    from sam2long.synthetic.render import check_size
+
+    # A clip that is listed twice is one clip.
+    suites = list(SUITES) if args.suites is None else list(dict.fromkeys(args.suites.split(",")))
     unknown = sorted(set(suites) - set(SUITES))
     if unknown:
         raise UserError(f"--suites: {', '.join(unknown)} unknown; choose from {', '.join(SUITES)}")

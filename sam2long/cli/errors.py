@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import argparse
+from collections.abc import Iterator
+from contextlib import contextmanager
 from typing import NoReturn
 
 
@@ -15,6 +17,24 @@ class UserError(Exception):
     def __init__(self, message: str, exit_status: int = 2) -> None:
         super().__init__(message)
         self.exit_status = exit_status
+
+
+@contextmanager
+def late_step(what: str, kept: str) -> Iterator[None]:
+    """Work after tracking: whatever fails in it takes nothing along.
+
+    Args:
+        what: it makes, such as "the overlay".
+        kept: what is on disk all the same, and where.
+
+    Raises:
+        UserError: with status 1, saying both.
+    """
+    try:
+        yield
+    except Exception as error:
+        reason = str(error) or type(error).__name__
+        raise UserError(f"{what} could not be written: {reason} ({kept})", exit_status=1) from error
 
 
 class Parser(argparse.ArgumentParser):

@@ -157,7 +157,7 @@ def _check_figure(args: argparse.Namespace) -> None:
     try:
         import matplotlib  # noqa: F401
     except ImportError as error:
-        raise UserError("--figure needs matplotlib: pip install 'sam2long[viz]'") from error
+        raise UserError("--figure needs matplotlib: pip install matplotlib (extra sam2long[viz])") from error
 
 
 def _write(args: argparse.Namespace, results: Mapping[str, Result], comparison: Mapping[str, Any] | None) -> None:

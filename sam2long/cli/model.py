@@ -11,6 +11,7 @@ from sam2long.cli.errors import UserError
 from sam2long.config import MemoryTreeConfig, load_memory_tree
 from sam2long.model_choice import OFFICIAL_CONFIGS, ModelChoice, embedded_model
 from sam2long.policies import POLICIES
+from sam2long.weights_file import require_weights
 
 
 def build_model(choice: ModelChoice) -> Any:
@@ -68,6 +69,10 @@ def _choose_files(config: str | None, checkpoint: Path | None) -> tuple[str, Pat
     if not checkpoint.is_file():
         fetch = f"; fetch it with checkpoints/download_ckpts.sh {checkpoint.stem}"
         raise UserError(f"no checkpoint {checkpoint}{fetch if checkpoint.stem in OFFICIAL_CONFIGS else ''}")
+    try:
+        require_weights(checkpoint)
+    except (OSError, ValueError) as error:
+        raise UserError(str(error)) from error
     if config is None:
         if checkpoint.stem not in OFFICIAL_CONFIGS:
             raise UserError(f"--checkpoint {checkpoint} needs --config: the name does not tell its architecture")

@@ -23,7 +23,8 @@ _PALETTE = davis_palette().tobytes()
 
 
 class ResultFolder:
-    """`run.json` (what was run), `masks/NAME.png`, `scores.json`, `overlay.mp4`; the demo adds `comparison.*`.
+    """`run.json` (what was run), `masks/NAME.png`, `scores.json`, `overlay.mp4`; `--preview` adds `preview.png`, the
+    demo `comparison.*`.
 
     Making one checks the folder and changes nothing; `begin` clears an earlier run's results.
 
@@ -43,9 +44,10 @@ class ResultFolder:
         self.overlay = path / "overlay.mp4"
         self.comparison = path / "comparison.mp4"
         self.figure = path / "comparison.png"
+        self.preview = path / "preview.png"
         if path.exists() and not path.is_dir():
             raise UserError(f"{path} is a file: give -o a folder")
-        visible = [entry for entry in path.glob("*") if not entry.name.startswith(".")]
+        visible = [entry for entry in path.glob("*") if not entry.name.startswith(".") and entry != self.preview]
         if visible and not overwrite:
             what = "results of an earlier run" if self.run.exists() else f"files ({visible[0].name} ...)"
             raise UserError(f"{path} already holds {what}: give -o another folder, or add --overwrite")

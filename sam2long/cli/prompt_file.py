@@ -20,7 +20,7 @@ def read_prompt_file(path: Path) -> list[Prompt]:
         UserError: naming the place in the file (`[2].points[0]`) and what was expected there.
     """
     try:
-        entries = json.loads(path.read_text(encoding="utf-8"), object_pairs_hook=_no_duplicates)
+        entries = json.loads(path.read_text(encoding="utf-8-sig"), object_pairs_hook=_no_duplicates)
     except FileNotFoundError:
         raise UserError(f"{path}: no such file") from None
     except (OSError, UnicodeDecodeError, ValueError) as error:

@@ -126,6 +126,7 @@ def _check_fits(prompt: Prompt, num_frames: int, height: int, width: int) -> Non
     if not 1 <= prompt.obj_id <= MAX_OBJ_ID:
         raise UserError(f"object id {prompt.obj_id} is out of range: ids go from 1 to {MAX_OBJ_ID}")
     size = f"the frame, {width} x {height} pixels"
+    _check_pixels(prompt, size)
     for x, y in prompt.points:
         if not (0 <= x < width and 0 <= y < height):
             raise UserError(f"point ({x:g}, {y:g}) lies outside {size}")
@@ -139,6 +140,16 @@ def _check_fits(prompt: Prompt, num_frames: int, height: int, width: int) -> Non
     if prompt.mask is not None and prompt.mask.shape != (height, width):
         mask_height, mask_width = prompt.mask.shape
         raise UserError(f"the mask is {mask_width} x {mask_height} pixels, {size}")
+
+
+def _check_pixels(prompt: Prompt, size: str) -> None:
+    """Refuse coordinates that are given as fractions of the frame."""
+    numbers = [number for point in prompt.points for number in point] + list(prompt.box or ())
+    # 0 and 1 are pixels too, but a box between them has none.
+    is_point_of_pixels = prompt.box is None and all(number == int(number) for number in numbers)
+    if numbers and all(0 <= number <= 1 for number in numbers) and not is_point_of_pixels:
+        shown = ", ".join(f"{number:g}" for number in numbers[:4])
+        raise UserError(f"coordinates are pixels of {size}; {shown} are fractions of it: multiply by its size")
 
 
 def add_to_predictor(predictor: Any, inference_state: Any, prompt: Prompt, frame_idx: int | None = None) -> Any:

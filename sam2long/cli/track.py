@@ -11,7 +11,14 @@ from sam2long.cli.model import add_model_arguments, choose_model
 from sam2long.cli.outputs import ResultFolder
 from sam2long.cli.prompt_file import read_prompt_file
 from sam2long.cli.prompts import Prompt, box_option, point_option, prompts_from_options
+from sam2long.cli.saying import add_saying_arguments
 from sam2long.cli.track_job import DIRECTIONS, TrackJob
+from sam2long.resources import resource_dir
+
+_ADVICE = (
+    "the embedded model tracks, which knows synthetic sprites and nothing else: for real video fetch SAM 2's weights, "
+    f"bash {resource_dir('checkpoints') / 'download_ckpts.sh'} sam2.1_hiera_large, and give them with --checkpoint"
+)
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -30,7 +37,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     prompts.add_argument("--box", metavar="X0,Y0,X1,Y1", type=box_option, help="a box around the object")
     prompts.add_argument(
         "--mask", metavar="FILE", type=Path,
-        help="an image: of a palette PNG all objects (or only --obj-id), else every pixel that is not black",
+        help="an image: a map of ids (all objects, or only --obj-id), or one object, white on black (docs/masks.md)",
     )  # fmt: skip
     prompts.add_argument("--frame", metavar="N", type=int, help="the frame shown, from 0 (default 0)")
     prompts.add_argument("--obj-id", metavar="K", type=int, help="the object shown, 1 to 255 (default 1)")
@@ -46,7 +53,9 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     )  # fmt: skip
     how.add_argument("--fp32", action="store_true", help="no bfloat16 on CUDA devices")
     how.add_argument("--fps", type=float, help="frames per second of the overlay (default: the video's, or 24)")
+    how.add_argument("--preview", action="store_true", help="write preview.png, the prompted masks, and stop")
     how.add_argument("--no-overlay", dest="overlay", action="store_false", help="write no overlay video")
+    add_saying_arguments(parser)
 
 
 def run(args: argparse.Namespace) -> int:
@@ -54,19 +63,24 @@ def run(args: argparse.Namespace) -> int:
         raise UserError(f"--max-pending {args.max_pending} must be 0 or more")
     if args.fps is not None and not 0 < args.fps <= 240:
         raise UserError(f"--fps {args.fps:g} must be above 0 and at most 240")
-    track(
-        TrackJob(
-            video=args.video,
-            prompts=_prompts(args),
-            results=ResultFolder(args.out, overwrite=args.overwrite),
-            model=choose_model(args),
-            direction=args.direction,
-            max_pending=args.max_pending,
-            overlay=args.overlay,
-            fps=None if args.fps is None else Fraction(args.fps).limit_denominator(1001),
-            fp32=args.fp32,
-        )
+    job = TrackJob(
+        video=args.video,
+        prompts=_prompts(args),
+        results=ResultFolder(args.out, overwrite=args.overwrite or args.preview),  # which replaces nothing
+        model=choose_model(args),
+        direction=args.direction,
+        max_pending=args.max_pending,
+        overlay=args.overlay,
+        fps=None if args.fps is None else Fraction(args.fps).limit_denominator(1001),
+        fp32=args.fp32,
+        advice=_ADVICE if args.checkpoint is None else "",
     )
+    if args.preview:
+        from sam2long.cli.preview import write_preview
+
+        write_preview(job)
+    else:
+        track(job)
     return 0
 
 

@@ -10,8 +10,11 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from sam2long.cli.errors import UserError
+from sam2long.cli.mask_file import describe_mask
 from sam2long.cli.outputs import ResultFolder
 from sam2long.cli.prompts import Prompt
+from sam2long.cli.saying import advise, say
 from sam2long.model_choice import ModelChoice
 
 if TYPE_CHECKING:
@@ -31,6 +34,7 @@ class TrackJob:
         direction: forward from the earliest prompt, backward from the latest, or both from the earliest.
         max_pending: frames a decision may wait for (None: as long as it takes).
         fps: of the overlay; None takes the video's.
+        advice: a line for the user, said when the job has been checked.
     """
 
     video: str
@@ -42,6 +46,7 @@ class TrackJob:
     overlay: bool = True
     fps: Fraction | None = None
     fp32: bool = False
+    advice: str = ""
 
 
 def description(job: TrackJob, num_frames: int | None, height: int, width: int) -> dict[str, Any]:
@@ -67,6 +72,21 @@ def description(job: TrackJob, num_frames: int | None, height: int, width: int) 
             for prompt in job.prompts
         ],
     }
+
+
+def failed(job: TrackJob, error: BaseException) -> UserError:
+    """What a run says that fails on the way."""
+    reason = str(error) or type(error).__name__
+    return UserError(f"{reason} (what was tracked before is in {job.results.path})", exit_status=1)
+
+
+def say_what_is_shown(job: TrackJob) -> None:
+    """How the masks among the prompts were understood, and what the embedded model is for."""
+    for prompt in job.prompts:
+        if prompt.mask is not None:
+            say(f"prompt   frame {prompt.frame_idx}, object {prompt.obj_id}: {describe_mask(prompt.mask)}")
+    if job.advice:
+        advise(job.advice)
 
 
 def precision(device: Any, fp32: bool) -> AbstractContextManager[Any]:

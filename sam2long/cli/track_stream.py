@@ -11,13 +11,15 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from sam2long.cli.errors import UserError
+from sam2long.cli.errors import UserError, late_step
 from sam2long.cli.interrupt import until_interrupted
 from sam2long.cli.model import build_model
 from sam2long.cli.prompts import Prompt, add_to_predictor, check_prompts
-from sam2long.cli.track_job import TrackJob, description, id_map, precision
+from sam2long.cli.saying import say
+from sam2long.cli.track_job import TrackJob, description, failed, id_map, precision, say_what_is_shown
 
 if TYPE_CHECKING:
+    from sam2long.cli.overlay_video import GrowingOverlay
     from sam2long.frames.source import Frame
     from sam2long.search.scores import FrameScores
 
@@ -54,11 +56,12 @@ def track_stream(job: TrackJob) -> None:
             raise UserError(f"{job.video} ended before frame {start}, where the first prompt is")
         height, width = first.shape[:2]
         check_prompts(job.prompts, num_frames=sys.maxsize, height=height, width=width)
+        say_what_is_shown(job)
         predictor = build_model(job.model)
         job.results.begin(description(job, None, height, width))
         _StreamRun(job, predictor, first, start).write(numbered)
-    except (FrameError, OSError) as error:
-        raise UserError(f"{error} (what was tracked before is in {job.results.path})", exit_status=1) from error
+    except (FrameError, OSError, RuntimeError, MemoryError) as error:
+        raise failed(job, error) from error
 
 
 class _StreamRun:
@@ -80,22 +83,26 @@ class _StreamRun:
         with ExitStack() as stack:
             stack.enter_context(torch.inference_mode())
             stack.enter_context(precision(self._predictor.device, job.fp32))
-            paint = self._open_overlay(stack)
+            overlay = self._open_overlay()
             self._state = self._predictor.init_stream(self._first, max_pending_frames=job.max_pending)
             try:
                 for t, obj_ids, mask_logits in until_interrupted(self._results(numbered)):
                     ids = id_map(mask_logits, obj_ids)
                     job.results.write_mask(f"{t:05d}", ids)
                     self._note_scores(t)
-                    if paint:
-                        paint(self._painted(t, ids))
+                    if overlay:
+                        overlay.write(self._painted(t, ids))
                     num_tracked += 1
             finally:
                 job.results.write_scores(self._scores, {t: f"{t:05d}" for of in self._scores.values() for t in of})
-                print(f"masks    {job.results.masks} ({num_tracked} frames)")
-                print(f"scores   {job.results.scores}")
-        if job.overlay:
-            print(f"overlay  {job.results.overlay}")
+                say(f"masks    {job.results.masks} ({num_tracked} frames)")
+                say(f"scores   {job.results.scores}")
+                if overlay:
+                    overlay.close()
+                    say(f"overlay  {job.results.overlay}" if overlay.error is None else "overlay  none")
+        if overlay and overlay.error is not None:
+            with late_step("the overlay", f"masks and scores are in {job.results.path}"):
+                raise overlay.error
 
     def _results(self, numbered: Iterator[tuple[int, Frame]]) -> Generator[Result, None, None]:
         """(frame of the video, object ids, mask logits), in order; a prompted frame has the masks its prompts gave."""
@@ -133,15 +140,13 @@ class _StreamRun:
             if t - self._start in of_object:
                 self._scores.setdefault(obj_id, {})[t] = of_object[t - self._start]
 
-    def _open_overlay(self, stack: ExitStack) -> Any:
+    def _open_overlay(self) -> GrowingOverlay | None:
         if not self._job.overlay:
             return None
-        from sam2long.cli.overlay_video import DEFAULT_FPS, mp4_writer
-        from sam2long.files import replacing
+        from sam2long.cli.overlay_video import DEFAULT_FPS, GrowingOverlay
 
-        part = stack.enter_context(replacing(self._job.results.overlay))
         size = self._first.shape[0], self._first.shape[1]
-        return stack.enter_context(mp4_writer(part, self._job.fps or DEFAULT_FPS, size))
+        return GrowingOverlay(self._job.results.overlay, self._job.fps or DEFAULT_FPS, size)
 
     def _painted(self, t: int, ids: Any) -> Any:
         from sam2long.cli.overlay_video import painted

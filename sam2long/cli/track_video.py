@@ -6,13 +6,12 @@ import sys
 from functools import partial
 from typing import TYPE_CHECKING, Any
 
-from tqdm import tqdm
-
-from sam2long.cli.errors import UserError
+from sam2long.cli.errors import UserError, late_step
 from sam2long.cli.interrupt import until_interrupted
 from sam2long.cli.model import build_model
 from sam2long.cli.prompts import add_to_predictor, check_prompts
-from sam2long.cli.track_job import TrackJob, description, id_map, precision
+from sam2long.cli.saying import say
+from sam2long.cli.track_job import TrackJob, description, failed, id_map, precision, say_what_is_shown
 
 if TYPE_CHECKING:
     from sam2long.frames import FrameSource
@@ -27,19 +26,28 @@ def track_video(job: TrackJob) -> None:
     """
     from sam2long.frames import FrameError
 
-    with _open(job.video) as source:
+    with open_video(job.video) as source:
         check_prompts(job.prompts, num_frames=len(source), height=source.height, width=source.width)
         if job.direction == "backward" and all(prompt.frame_idx == 0 for prompt in job.prompts):
             raise UserError("--direction backward: there is nothing before frame 0; show the object on a later frame")
+        say_what_is_shown(job)
         predictor = build_model(job.model)
         job.results.begin(description(job, len(source), source.height, source.width))
         try:
             _track_and_write(job, source, predictor)
-        except (FrameError, OSError) as error:  # a damaged frame, a full disk
-            raise UserError(f"{error} (what was tracked before is in {job.results.path})", exit_status=1) from error
+        except (FrameError, OSError, RuntimeError, MemoryError) as error:  # a damaged frame, a full disk, a full GPU
+            raise failed(job, error) from error
+        if job.overlay:
+            with late_step("the overlay", f"masks and scores are in {job.results.path}"):
+                _write_overlay(job, source)
 
 
-def _open(video: str) -> FrameSource:
+def open_video(video: str) -> FrameSource:
+    """The source of its frames.
+
+    Raises:
+        UserError: if it cannot be read.
+    """
     from sam2long.frames import open_frames
 
     try:
@@ -66,14 +74,18 @@ def _track_and_write(job: TrackJob, source: FrameSource, predictor: Any) -> None
         finally:
             scores = {k: predictor.get_scores(state, k) for k in sorted(state["obj_ids"])}
             job.results.write_scores(scores, {t: source.name(t) for of in scores.values() for t in of})
-            print(f"masks    {job.results.masks} ({len(tracked)} of {len(source)} frames)")
-            print(f"scores   {job.results.scores}")
-    if job.overlay:
-        from sam2long.cli.overlay_video import frames_per_second, write_overlay
+            say(f"masks    {job.results.masks} ({len(tracked)} of {len(source)} frames)")
+            say(f"scores   {job.results.scores}")
 
-        progress = partial(tqdm, desc="write overlay", file=sys.stderr)
-        write_overlay(source, job.results, job.prompts, job.fps or frames_per_second(job.video), progress)
-        print(f"overlay  {job.results.overlay}")
+
+def _write_overlay(job: TrackJob, source: FrameSource) -> None:
+    from tqdm import tqdm
+
+    from sam2long.cli.overlay_video import write_overlay
+
+    progress = partial(tqdm, desc="write overlay", file=sys.stderr)
+    write_overlay(source, job.results, job.prompts, job.fps, progress)
+    say(f"overlay  {job.results.overlay}")
 
 
 def _passes(job: TrackJob) -> list[tuple[int, bool]]:

@@ -54,6 +54,6 @@ def assign(j: Array, f: Array) -> tuple[list[int], list[int]]:
     try:
         from scipy.optimize import linear_sum_assignment
     except ImportError as error:
-        raise ImportError("assigning proposals to objects needs scipy: pip install 'sam2long[eval]'") from error
+        raise ImportError("assigning proposals needs scipy: pip install scipy (extra sam2long[eval])") from error
     proposals, objects = linear_sum_assignment(-(j + f) / 2)
     return proposals.tolist(), objects.tolist()

@@ -37,7 +37,7 @@ def comparison_figure(found: Mapping[str, Any], results: Mapping[str, Result]) -
     try:
         from matplotlib.figure import Figure
     except ImportError as error:
-        raise ImportError("the figure needs matplotlib: pip install 'sam2long[viz]'") from error
+        raise ImportError("the figure needs matplotlib: pip install matplotlib (extra sam2long[viz])") from error
     colors = {name: _COLORS[k % len(_COLORS)] for k, name in enumerate(results)}
     means = {video: float(np.mean(list(values.values()))) for video, values in found["per_video"].items()}
     worst = sorted(means, key=lambda video: means[video])[:_WORST]

@@ -20,7 +20,7 @@ def import_av() -> ModuleType:
     try:
         import av
     except ImportError as error:
-        raise ImportError("reading video needs PyAV; pip install 'sam2long[video]'") from error
+        raise ImportError("reading video needs PyAV; pip install av (extra sam2long[video])") from error
     return av
 
 
@@ -29,19 +29,29 @@ def describe(video: str | IO[bytes]) -> str:
     return video if isinstance(video, str) else str(getattr(video, "name", "the video in memory"))
 
 
+def ffmpeg_path(path: str | os.PathLike[str]) -> str:
+    """A file's path as FFmpeg takes it: where a relative one holds a colon, what is before it would be a protocol."""
+    return os.path.abspath(path)
+
+
 def open_container(
     video: str | IO[bytes], *, format: str | None = None, options: Mapping[str, str] | None = None
 ) -> Any:
     """The opened `av` container. Raises ValueError for what FFmpeg cannot read, OSError for a file it may not."""
     av = import_av()
+    place = ffmpeg_path(video) if isinstance(video, str) and os.path.exists(video) else video
     try:
-        container = av.open(video, format=format, options=dict(options or {}))
+        container = av.open(place, format=format, options=dict(options or {}))
     except (FileNotFoundError, PermissionError):
         raise
     except (av.error.FFmpegError, OSError, ValueError) as error:
         if isinstance(video, str) and os.path.isfile(video) and os.path.getsize(video) == 0:
             raise ValueError(f"{video} is empty (0 bytes)") from error
-        raise ValueError(f"FFmpeg cannot read {describe(video)} as video: {error}") from error
+        if isinstance(error, av.error.ProtocolNotFoundError):
+            raise FileNotFoundError(f"no file {video}, nor has FFmpeg a protocol of that name") from error
+        # Of the error, what went wrong: FFmpeg names the file in its own way.
+        reason = getattr(error, "strerror", None) or error
+        raise ValueError(f"FFmpeg cannot read {describe(video)} as video: {reason}") from error
     if not container.streams.video:
         container.close()
         raise ValueError(f"{describe(video)} holds no video stream")
@@ -92,14 +102,14 @@ class UprightPixels:
 
     def __init__(self, first_frame: Any) -> None:
         self._converter: Any = None
-        self._transpose = self._flip_x = self._flip_y = False
+        self.turned = self._flip_x = self._flip_y = False
         matrix = first_frame.side_data.get("DISPLAYMATRIX")
         if matrix is None:
             return
         # Nine int32, row by row: a point (x, y) goes to (a*x + c*y, b*x + d*y) plus a shift.
         a, b, _, c, d = np.frombuffer(bytes(matrix), dtype=np.int32)[:5].tolist()
-        self._transpose = max(abs(b), abs(c)) > max(abs(a), abs(d))  # a quarter turn: x and y trade places
-        self._flip_x, self._flip_y = (c < 0, b < 0) if self._transpose else (a < 0, d < 0)
+        self.turned = max(abs(b), abs(c)) > max(abs(a), abs(d))  # by a quarter: x and y trade places
+        self._flip_x, self._flip_y = (c < 0, b < 0) if self.turned else (a < 0, d < 0)
 
     def __getstate__(self) -> dict[str, Any]:
         return {**vars(self), "_converter": None}
@@ -111,7 +121,7 @@ class UprightPixels:
 
             self._converter = VideoReformatter()
         pixels: Any = self._converter.reformat(frame, format="rgb24").to_ndarray()
-        if self._transpose:
+        if self.turned:
             pixels = pixels.transpose(1, 0, 2)
         pixels = pixels[:: -1 if self._flip_y else 1, :: -1 if self._flip_x else 1]
         return np.ascontiguousarray(pixels)

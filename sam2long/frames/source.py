@@ -12,6 +12,8 @@ import numpy.typing as npt
 import torch
 from typing_extensions import Self
 
+from sam2long.frames.display import Display
+
 Frame = npt.NDArray[np.uint8]
 """One image of a video: uint8 RGB `[H, W, 3]`, rows from the top, values 0 to 255."""
 
@@ -43,6 +45,8 @@ class FrameSource(ABC):
 
     height: int
     width: int
+    display: Display = Display()
+    """When frames are shown and how wide pixels are, where the source says so."""
 
     @abstractmethod
     def __len__(self) -> int:

@@ -47,6 +47,7 @@ class VideoFrames(FrameSource):
             raise ValueError(f"{self._label} holds no frame that can be decoded")
         self._pixels_of = UprightPixels(first)
         self.height, self.width = self._pixels_of(first).shape[:2]
+        self.display = self._decoder.display(turned=self._pixels_of.turned)
         follow_forks(self)
 
     def __len__(self) -> int:

@@ -8,6 +8,8 @@ from collections.abc import Iterator
 from typing import IO, Any
 
 from sam2long.frames.decoding import decode_packets, open_container, video_stream
+from sam2long.frames.display import Display
+from sam2long.frames.video_display import display_of, warn_if_cut
 from sam2long.frames.video_index import Keyframe, VideoIndex, count_frames, index_video
 
 logger = logging.getLogger(__name__)
@@ -46,6 +48,11 @@ class VideoDecoder:
         if first is not None:
             self._keep(first_idx, first)
         return first
+
+    def display(self, *, turned: bool) -> Display:
+        """How its frames are to be shown, `turned` if they are given a quarter turn; logs it if the file is cut off."""
+        warn_if_cut(self._container, self._stream, self.index, self._label)
+        return display_of(self._stream, self.index, turned=turned)
 
     def recent(self, frame_idx: int) -> Any:
         """Frame `frame_idx`, if it is among those decoded last."""

@@ -5,13 +5,21 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from contextvars import ContextVar
+from numbers import Integral
 from typing import Any
 
 import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from sam2long.state.prompt_checks import check_frame, check_mask, check_points_or_box, untouched_by_failure
+from sam2long.state.prompt_checks import (
+    check_frame,
+    check_mask,
+    check_points_or_box,
+    check_values,
+    untouched_by_failure,
+    warn_of_odd_prompt,
+)
 from sam2long.state.restoring import RestoringPredictor
 from sam2long.state.session import SESSION_KEY
 
@@ -25,9 +33,9 @@ _prompts_a_tree: ContextVar[bool | None] = ContextVar("prompts_a_tree", default=
 class InteractivePredictor(RestoringPredictor):
     """What `SAM2LongVideoPredictor` changes about prompts, corrections and removals.
 
-    Every call that changes the state first ends what an open pass knows beyond it (`Session.interrupt`). Where a tree
-    tracks, prompts that cannot be meant are refused, and those that fail leave no trace; with `num_pathways=1` they do
-    what SAM 2 does.
+    Every call that changes the state first ends what an open pass knows beyond it (`Session.interrupt`). Prompts that
+    cannot be meant are refused. Where a tree tracks, those that fail leave no trace; with `num_pathways=1` they do what
+    SAM 2 does.
     """
 
     # What the model's config says of corrected frames; None: nothing.
@@ -79,13 +87,17 @@ class InteractivePredictor(RestoringPredictor):
 
         Raises:
             ValueError: if the prompt makes no sense, or the frame does not exist; nothing is registered then.
+        Warns of coordinates that are all outside the frame, or all 0 to 1 where pixels are meant.
         """
         with self._prompting(inference_state, frame_idx, obj_id) as by_tree:
+            check_values(points, labels, box)
             if by_tree:
                 check_points_or_box(points, labels, box, clear_old_points=clear_old_points)
-            return super().add_new_points_or_box(
+            answer: Answer = super().add_new_points_or_box(
                 inference_state, frame_idx, obj_id, points, labels, clear_old_points, normalize_coords, box
             )
+        warn_of_odd_prompt(inference_state, points, labels, box, in_pixels=normalize_coords)
+        return answer
 
     def add_new_points(
         self,
@@ -118,9 +130,8 @@ class InteractivePredictor(RestoringPredictor):
         Raises:
             ValueError: if the mask has another shape, or the frame does not exist; nothing is registered then.
         """
-        with self._prompting(inference_state, frame_idx, obj_id) as by_tree:
-            if by_tree:
-                check_mask(mask)
+        with self._prompting(inference_state, frame_idx, obj_id):
+            check_mask(mask)
             return super().add_new_mask(inference_state, frame_idx, obj_id, mask)
 
     @contextmanager
@@ -129,6 +140,8 @@ class InteractivePredictor(RestoringPredictor):
         by_tree = self.tree_config(inference_state).num_pathways > 1
         if by_tree:
             check_frame(inference_state, frame_idx)
+        elif isinstance(frame_idx, Integral) and frame_idx < 0:  # SAM 2 takes it from the end, and tracks from it
+            raise ValueError(f"frame_idx={frame_idx} is negative: frames count from 0")
         token = _prompts_a_tree.set(by_tree)
         try:
             if not by_tree:

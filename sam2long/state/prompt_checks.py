@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import warnings
 from collections.abc import Iterator
 from contextlib import contextmanager
 from numbers import Integral
@@ -12,6 +13,7 @@ import numpy as np
 import torch
 
 from sam2long.frames.held_frames import HeldFrames
+from sam2long.state.inference_state import level_of_caller
 
 # SAM 2's labels: not on the object, on it, and the corners of a box given as points; -1 is padding.
 _LABELS = (-1, 0, 1, 2, 3)
@@ -28,12 +30,28 @@ def check_frame(inference_state: dict[str, Any], frame_idx: Any) -> None:
     images = inference_state["images"]
     if isinstance(images, HeldFrames):
         images.require(int(frame_idx))
-    elif not 0 <= int(frame_idx) < (num_frames := inference_state["num_frames"]):
-        raise ValueError(f"frame_idx={frame_idx} is out of range: the video has frames 0 to {num_frames - 1}")
+    elif not 0 <= int(frame_idx) < inference_state["num_frames"]:
+        last = inference_state["num_frames"] - 1
+        raise ValueError(f"frame_idx={frame_idx} is out of range: the video has frames 0 to {last}")
+
+
+def check_values(points: Any, labels: Any, box: Any) -> None:
+    """Refuse numbers that are none or infinite, and boxes upside down. Beyond the frame's edge they may be.
+
+    Raises:
+        ValueError: naming the value.
+    """
+    for name, value in (("points", points), ("labels", labels), ("box", box)):
+        if value is not None:
+            _numbers(name, value)
+    if box is not None and (corners := _numbers("box", box)).size == 4:
+        x0, y0, x1, y1 = corners.reshape(-1).tolist()
+        if x0 > x1 or y0 > y1:
+            raise ValueError(f"box ({x0:g}, {y0:g}, {x1:g}, {y1:g}) is upside down: it needs x0 <= x1 and y0 <= y1")
 
 
 def check_points_or_box(points: Any, labels: Any, box: Any, *, clear_old_points: bool) -> None:
-    """Refuse clicks and boxes that are no finite numbers, of another shape, or upside down.
+    """Refuse clicks and boxes of another shape, or without what belongs to them.
 
     Args:
         points: [N, 2] or [1, N, 2] as x, y, or None.
@@ -53,12 +71,8 @@ def check_points_or_box(points: Any, labels: Any, box: Any, *, clear_old_points:
     if box is not None:
         if not clear_old_points:
             raise ValueError("a box comes before the points of its frame: pass clear_old_points=True with it")
-        corners = _numbers("box", box).reshape(-1)
-        if len(corners) != 4:
-            raise ValueError(f"box must be x0, y0, x1, y1, got {len(corners)} numbers")
-        x0, y0, x1, y1 = corners.tolist()
-        if x0 > x1 or y0 > y1:
-            raise ValueError(f"box ({x0:g}, {y0:g}, {x1:g}, {y1:g}) is upside down: it needs x0 <= x1 and y0 <= y1")
+        if (size := _numbers("box", box).size) != 4:
+            raise ValueError(f"box must be x0, y0, x1, y1, got {size} numbers")
 
 
 def _check_points(points: Any, labels: Any) -> None:
@@ -70,6 +84,32 @@ def _check_points(points: Any, labels: Any) -> None:
     strange = [value for value in values.tolist() if value not in _LABELS]
     if strange:
         raise ValueError(f"labels must be 1 (on the object) or 0 (not on it), got {strange[0]:g}")
+
+
+def warn_of_odd_prompt(inference_state: dict[str, Any], points: Any, labels: Any, box: Any, *, in_pixels: bool) -> None:
+    """Warn, at the caller's line, of clicks and a box that are allowed and hardly meant; otherwise in 0 to 1."""
+    size = (inference_state["video_width"], inference_state["video_height"]) if in_pixels else (1, 1)
+    if doubt := _doubt(points, labels, box, size):
+        warnings.warn(doubt, UserWarning, stacklevel=level_of_caller())
+
+
+def _doubt(points: Any, labels: Any, box: Any, size: tuple[float, float]) -> str | None:
+    given = [np.empty((0, 2))] if box is None else [_numbers("box", box).reshape(-1, 2)]
+    if points is not None:
+        given.append(_numbers("points", points).reshape(-1, 2)[_numbers("labels", labels).reshape(-1) >= 0])
+    xy = np.concatenate(given)
+    if not len(xy):
+        return None
+    shown = ", ".join(f"({x:g}, {y:g})" for x, y in xy[:4].tolist())
+    # Both 0 and 1 are pixels too, but a box between them has none.
+    is_fraction = ((xy >= 0) & (xy <= 1)).all() and (box is not None or (xy % 1 != 0).any())
+    if min(size) > 2 and is_fraction:
+        return f"all coordinates lie between 0 and 1, but they are pixels: {shown}; multiply them by the frame's size"
+    low, high = xy.min(axis=0), xy.max(axis=0)
+    if (high < 0).any() or (low > size).any():
+        unit = "pixels" if max(size) > 1 else "with normalize_coords=False"
+        return f"the prompt lies outside the frame, which is {size[0]:g} x {size[1]:g} {unit}: {shown}"
+    return None
 
 
 def check_mask(mask: Any) -> None:

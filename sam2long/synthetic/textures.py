@@ -81,9 +81,7 @@ def _photographs() -> list[NDArray[np.uint8]]:
     try:
         from skimage import data
     except ImportError as error:
-        raise ValueError(
-            "photographs were asked for but scikit-image is not installed: pip install 'sam2long[bench]'"
-        ) from error
+        raise ValueError("photographs need scikit-image: pip install scikit-image (extra sam2long[bench])") from error
     images = []
     for name in _PHOTOGRAPHS:
         try:

@@ -235,5 +235,5 @@ def _safetensors() -> Any:
     try:
         import safetensors.torch
     except ImportError as error:
-        raise ImportError("save_state and load_state need safetensors: pip install 'sam2long[state]'") from error
+        raise ImportError("saved states need safetensors: pip install safetensors (extra sam2long[state])") from error
     return safetensors

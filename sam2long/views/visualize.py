@@ -202,7 +202,7 @@ def plot_scores(scores: Mapping[int, FrameScores], axes: Any = None) -> Any:
         try:
             from matplotlib import pyplot
         except ImportError as error:
-            raise ImportError("plots need matplotlib: pip install 'sam2long[viz]'") from error
+            raise ImportError("plots need matplotlib: pip install matplotlib (extra sam2long[viz])") from error
         _, axes = pyplot.subplots(3, 1, sharex=True, figsize=(8, 4.5), layout="constrained")
     frames = sorted(scores)
     iou, occlusion, pathways = axes

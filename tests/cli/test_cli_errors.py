@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import subprocess
 import sys
 from collections.abc import Callable
 from pathlib import Path
@@ -72,6 +73,9 @@ CLICK = "--point 3,4"
         ("track video --box 1,2,3 -o out", "argument --box: expected x0,y0,x1,y1"),
         ("track video --box 9,2,3,9 -o out", "box (9, 2, 3, 9) is empty"),
         ("track video --box 1,2,3,99 -o out", "reaches outside the frame"),
+        ("track video --point 0.4,0.5 -o out", "0.4, 0.5 are fractions of it: multiply by its size"),
+        ("track video --box 0.1,0.2,0.5,0.9 -o out", "coordinates are pixels of the frame, 40 x 30 pixels"),
+        ("track video --box 0,0,1,1 -o out", "are fractions of it"),
         ("track video --mask none.png -o out", "mask none.png: no such file"),
         ("track video --mask text.mp4 -o out", "mask text.mp4: not a readable image"),
         ("track video --mask black.png -o out", "mask black.png is empty"),
@@ -127,7 +131,7 @@ def test_overlay_without_av_names_the_extra(
 ) -> None:
     monkeypatch.setattr(sam2long.cli.overlay_video, "find_spec", lambda _: None)
     assert main(["track", "video", "--point", "3,4", "-o", "out"]) == 2
-    assert "pip install 'sam2long[video]', or add --no-overlay" in capsys.readouterr().err
+    assert "pip install av (extra sam2long[video]), or add --no-overlay" in capsys.readouterr().err
 
 
 def test_weights_that_do_not_load(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
@@ -151,7 +155,7 @@ def test_weights_that_do_not_load(tmp_path: Path, capsys: pytest.CaptureFixture[
 
 @pytest.mark.parametrize("name", sorted(OFFICIAL_CONFIGS))
 def test_official_checkpoints_know_their_config(name: str, work: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    (work / f"{name}.pt").write_bytes(b"")
+    (work / f"{name}.pt").write_bytes(b"weights")
     chosen: list[ModelChoice] = []
 
     def build(choice: ModelChoice) -> None:
@@ -205,3 +209,18 @@ def test_help_and_version(capsys: pytest.CaptureFixture[str]) -> None:
         assert stop.value.code == 0
     printed = capsys.readouterr().out
     assert all(word in printed for word in ("track", "demo", "--point", "--num-pathways", "sam2long 0."))
+
+
+@pytest.mark.parametrize(
+    "command", ["", "track", "demo", "eval", *(f"bench {name}" for name in ("long", "speed", "synthetic"))]
+)
+def test_help_needs_no_torch(command: str) -> None:
+    program = (
+        "import sys; sys.modules['torch'] = None; from sam2long.cli import main; "
+        f"main([*{command.split()!r}, sys.argv[1]])"
+    )
+    for option in ("--help", *(["--version"] if not command else [])):
+        done = subprocess.run([sys.executable, "-c", program, option], capture_output=True, text=True, timeout=60)
+        assert done.returncode == 0, done.stderr
+        assert "sam2long" in done.stdout
+        assert done.stderr == ""

@@ -166,6 +166,10 @@ def test_prompt_file(tmp_path: Path) -> None:
     check_prompts(prompts, num_frames=NUM_FRAMES, height=HEIGHT, width=WIDTH)
 
 
+def test_a_byte_order_mark_is_no_fault(tmp_path: Path) -> None:
+    assert read(tmp_path, "\ufeff" + json.dumps([GOOD])) == [Prompt(0, 1, ((1, 2),), (1,))]
+
+
 GOOD = {"frame": 0, "obj_id": 1, "points": [[1, 2]]}
 
 

@@ -141,7 +141,7 @@ def test_closed_video_says_so(tmp_path: Path) -> None:
 def test_missing_pyav_names_the_extra(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     path = write_clip(tmp_path / "a.mp4", num_frames=3)
     monkeypatch.setitem(sys.modules, "av", None)
-    with pytest.raises(ImportError, match=r"pip install 'sam2long\[video\]'"):
+    with pytest.raises(ImportError, match=r"pip install av .extra sam2long\[video\]"):
         open_frames(path)
 
 

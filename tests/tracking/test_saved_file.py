@@ -127,7 +127,7 @@ def test_without_safetensors(
     monkeypatch.setitem(sys.modules, "safetensors", None)
     monkeypatch.setitem(sys.modules, "safetensors.torch", None)
     for call in (lambda: predictor.save_state(state, path), lambda: predictor.load_state(path, disks[0])):
-        with pytest.raises(ImportError, match=r"pip install 'sam2long\[state\]'"):
+        with pytest.raises(ImportError, match=r"pip install safetensors .extra sam2long\[state\]"):
             call()
 
 
