@@ -15,6 +15,7 @@ HOUSE = ROOT / "sam2long"
 FLOORS = [
     ("__main__",),
     ("cli",),
+    ("runner",),
     ("bench",),
     ("model_choice", "__init__"),
     ("build",),
@@ -23,7 +24,7 @@ FLOORS = [
     ("state",),
     ("model", "views"),
     ("search",),
-    ("config",),
+    ("config", "datasets"),
     ("evaluation", "frames", "synthetic", "resources", "files"),
 ]
 FLOOR_OF = {room: floor for floor, rooms in enumerate(reversed(FLOORS)) for room in rooms}
@@ -34,6 +35,7 @@ FOREIGN = {
     ("bench/launches.py", "_schema"),
     ("cli/evaluate.py", "_ArgumentGroup"),
     ("evaluation/processes.py", "_exit"),
+    ("runner/processes.py", "_exit"),
     ("model/captures.py", "_forward_hooks"),
     ("model/captures.py", "_forward_pre_hooks"),
     ("model/captures.py", "_version"),

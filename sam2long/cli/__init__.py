@@ -10,7 +10,7 @@ import argparse
 import sys
 
 from sam2long import __version__
-from sam2long.cli import bench, demo, evaluate, track
+from sam2long.cli import bench, demo, evaluate, track, vos
 from sam2long.cli.errors import Parser, UserError
 
 
@@ -41,6 +41,7 @@ def _parser() -> argparse.ArgumentParser:
     commands = parser.add_subparsers(title="commands", metavar="COMMAND", required=True)
     rooms = {
         "track": (track, "track objects through a video from clicks, boxes or masks"),
+        "vos": (vos, "track the objects of a dataset: DAVIS, YouTube-VOS, MOSE, LVOS, SA-V, VOST ..."),
         "eval": (evaluate, "score predictions by the rules of a benchmark's official tool"),
         "demo": (demo, "SAM 2 beside the memory tree on the embedded clip, with the embedded model"),
         "bench": (bench, "measure accuracy or speed"),

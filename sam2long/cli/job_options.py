@@ -1,0 +1,114 @@
+"""Options that all commands over many videos share: the model as SAM 2's scripts name it, and the job."""
+
+from __future__ import annotations
+
+import argparse
+import sys
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from sam2long.cli.errors import UserError
+from sam2long.cli.job_progress import conclude, observer
+from sam2long.cli.model import add_model_arguments, choose_model
+
+if TYPE_CHECKING:
+    from sam2long.runner import Job
+    from sam2long.runner.worker import TrackerSettings
+
+
+def spelled(name: str) -> tuple[str, str]:
+    """An option as SAM 2's scripts spell it, and with dashes."""
+    return f"--{name}", f"--{name.replace('_', '-')}"
+
+
+def add_job_arguments(parser: argparse.ArgumentParser) -> None:
+    add_model_arguments(parser)
+    theirs = parser.add_argument_group("the same, as SAM 2's and SAM2Long's scripts call them")
+    for name, dest, kind in (
+        ("sam2_cfg", "config", str),
+        ("sam2_checkpoint", "checkpoint", Path),
+        ("num_pathway", "num_pathways", int),
+        ("iou_thre", "iou_threshold", float),
+        ("uncertainty", "uncertainty_threshold", float),
+    ):
+        theirs.add_argument(
+            *spelled(name),
+            dest=dest,
+            type=kind,
+            default=argparse.SUPPRESS,
+            metavar="X",
+            help=f"--{dest.replace('_', '-')}",
+        )
+    how = parser.add_argument_group("tracking")
+    how.add_argument(
+        *spelled("apply_postprocessing"),
+        action="store_true",
+        help="SAM 2's demo post-processing (off in its evaluation)",
+    )
+    how.add_argument(
+        *spelled("use_vos_optimized_video_predictor"),
+        action="store_true",
+        dest="vos_optimized",
+        help="compile the model",
+    )
+    how.add_argument("--image-size", metavar="PIXELS", type=int, help="of the model's input (default: the config's)")
+    how.add_argument(
+        "--precision", choices=("auto", "bf16", "fp32"), default="auto", help="default auto: bf16 on CUDA, else fp32"
+    )
+    how.add_argument(
+        "--max-pending", metavar="N", type=int,
+        help="let a frame's decision wait for N later ones at most (default: as long as hypotheses compete)",
+    )  # fmt: skip
+    job = parser.add_argument_group("the job")
+    job.add_argument("--workers", metavar="N", type=int, help="processes (default: one for each visible GPU, or 1)")
+    job.add_argument("--quiet", action="store_true", help="no progress bar, no summary")
+    job.add_argument("--json-progress", action="store_true", help="what happens, as lines of JSON on stdout")
+
+
+def tracker_settings(args: argparse.Namespace) -> TrackerSettings:
+    """Read what `add_job_arguments` added.
+
+    Raises:
+        UserError: if an option makes no sense, or a file is missing.
+    """
+    if args.max_pending is not None and args.max_pending < 0:
+        raise UserError(f"--max-pending {args.max_pending} must be 0 or more")
+    if args.workers is not None and args.workers < 1:
+        raise UserError(f"--workers {args.workers} must be 1 or more")
+    if args.image_size is not None and (args.image_size < 32 or args.image_size % 32):
+        raise UserError(f"--image-size {args.image_size} must be a multiple of 32")
+    if args.capture and args.vos_optimized:
+        raise UserError("--capture and --use_vos_optimized_video_predictor exclude each other: give one")
+    from sam2long.runner.worker import TrackerSettings
+
+    return TrackerSettings(
+        model=choose_model(args),
+        image_size=args.image_size,
+        apply_postprocessing=args.apply_postprocessing,
+        vos_optimized=args.vos_optimized,
+        precision=args.precision,
+        max_pending=args.max_pending,
+    )
+
+
+def run_and_conclude(job: Job, args: argparse.Namespace, results: str) -> int:
+    """Run a job and say how it went; returns the exit status.
+
+    Raises:
+        UserError: status 2 before any work is done, status 1 where videos failed or nothing can be written.
+    """
+    from sam2long.runner import run_job
+    from sam2long.runner.processes import WorkersFailedError
+
+    try:
+        outcome = run_job(job, workers=args.workers, observe=observer(quiet=args.quiet, json_lines=args.json_progress))
+    except WorkersFailedError as error:
+        raise UserError(str(error), exit_status=1) from error
+    except (OSError, ValueError) as error:
+        raise UserError(str(error)) from error
+    return conclude(outcome, results, silent=args.quiet or args.json_progress)
+
+
+def command_line() -> list[str]:
+    """What the user typed."""
+    return ["sam2long", *sys.argv[1:]]
