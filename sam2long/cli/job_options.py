@@ -5,7 +5,7 @@ from __future__ import annotations
 import argparse
 import sys
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from sam2long.cli.errors import UserError
 from sam2long.cli.job_progress import conclude, observer
@@ -39,7 +39,14 @@ def add_job_arguments(parser: argparse.ArgumentParser) -> None:
             metavar="X",
             help=f"--{dest.replace('_', '-')}",
         )
-    how = parser.add_argument_group("tracking")
+    _add_tracking(parser.add_argument_group("tracking"))
+    job = parser.add_argument_group("the job")
+    job.add_argument("--workers", metavar="N", type=int, help="processes (default: one for each visible GPU, or 1)")
+    job.add_argument("--quiet", action="store_true", help="no progress bar, no summary")
+    job.add_argument("--json-progress", action="store_true", help="what happens, as lines of JSON on stdout")
+
+
+def _add_tracking(how: Any) -> None:
     how.add_argument(
         *spelled("apply_postprocessing"),
         action="store_true",
@@ -59,10 +66,6 @@ def add_job_arguments(parser: argparse.ArgumentParser) -> None:
         "--max-pending", metavar="N", type=int,
         help="let a frame's decision wait for N later ones at most (default: as long as hypotheses compete)",
     )  # fmt: skip
-    job = parser.add_argument_group("the job")
-    job.add_argument("--workers", metavar="N", type=int, help="processes (default: one for each visible GPU, or 1)")
-    job.add_argument("--quiet", action="store_true", help="no progress bar, no summary")
-    job.add_argument("--json-progress", action="store_true", help="what happens, as lines of JSON on stdout")
 
 
 def tracker_settings(args: argparse.Namespace) -> TrackerSettings:

@@ -7,6 +7,7 @@ again, and one that fails stops no other.
 from __future__ import annotations
 
 import argparse
+import math
 from dataclasses import asdict, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -78,6 +79,8 @@ def run(args: argparse.Namespace) -> int:
         args.dataset = ["davis2017", str(Path(args.dataset[1]) / "davis")]
     if args.output_mask_dir is None:
         raise UserError("where shall the masks go? give --output_mask_dir")
+    if not math.isfinite(args.score_thresh):
+        raise UserError(f"--score_thresh {args.score_thresh} must be a number")
     layout = _layout(args)
     settings = tracker_settings(args)
     return run_and_conclude(_job(args, layout, settings), args, str(args.output_mask_dir))

@@ -1,6 +1,7 @@
 """A dataset that can be had at once: synthetic clips in the layouts of DAVIS 2017, SA-V and LVOS.
 
-The three hold the same clips and objects; what differs is how they are laid out and which frames are annotated.
+The three hold the same clips; what differs is how they are laid out and which frames are annotated (and in SA-V objects
+are left out that its evaluator cannot score).
 """
 
 from __future__ import annotations
@@ -88,18 +89,26 @@ def _write_clip(part: Path, name: str, clip: Clip, palette: bytes) -> None:
         first = davis / "JPEGImages" / "480p" / name / f"{t:05d}.jpg"
         _made(first.parent)
         Image.fromarray(frame).save(first, quality=_QUALITY)
-        _copy(first, sav / "JPEGImages_24fps" / name / f"{t:05d}.jpg")
         _copy(first, lvos / "JPEGImages" / name / f"{t + 1:08d}.jpg")
         _save(davis / "Annotations" / "480p" / name / f"{t:05d}.png", maps[t], palette)
         if t % _LVOS_STEP == 0:
             _save(lvos / "Annotations" / name / f"{t + 1:08d}.png", maps[t], palette)
-        if t % _SAV_STEP == 0:
-            for label in range(1, maps.max() + 1):
-                folder = sav / "Annotations_6fps" / name / f"{label - 1:03d}"
-                _save(folder / f"{t:05d}.png", (maps[t] == label).astype(np.uint8), palette)
+    _write_sav(sav, davis / "JPEGImages" / "480p" / name, name, maps, palette)
     meta = part / "lvos" / "objects" / f"{name}.json"
     _made(meta.parent)
     meta.write_text(json.dumps(_ranges(maps)))
+
+
+def _write_sav(sav: Path, frames: Path, name: str, maps: Labels, palette: bytes) -> None:
+    """The objects that an annotation between the first and the last shows: SA-V's evaluator refuses others."""
+    annotated = range(0, len(maps), _SAV_STEP)
+    scored = sorted(set(np.unique(maps[annotated[1:-1]])) - {0})
+    for place, label in enumerate(scored):
+        for t in annotated:
+            path = sav / "Annotations_6fps" / name / f"{place:03d}" / f"{t:05d}.png"
+            _save(path, (maps[t] == label).astype(np.uint8), palette)
+    for frame in sorted(frames.iterdir()) if scored else []:
+        _copy(frame, sav / "JPEGImages_24fps" / name / frame.name)
 
 
 def _ranges(maps: Labels) -> dict[str, dict[str, object]]:
@@ -113,7 +122,10 @@ def _ranges(maps: Labels) -> dict[str, dict[str, object]]:
 def _write_lists(part: Path, clips: Sequence[MadeClip]) -> None:
     names = sorted(clip.name for clip in clips)
     _write(part / "davis" / "ImageSets" / "2017" / "val.txt", names)
-    _write(part / "sav" / "sav_val" / "sav_val.txt", names)
+    sav = part / "sav" / "sav_val"
+    if not (sav / "Annotations_6fps").is_dir():
+        raise ValueError("no object shows long enough for SA-V's evaluator: choose more --frames")
+    _write(sav / "sav_val.txt", sorted(folder.name for folder in (sav / "Annotations_6fps").iterdir()))
     lvos = part / "lvos" / "valid"
     ranges = {path.stem: json.loads(path.read_text()) for path in sorted((part / "lvos" / "objects").iterdir())}
     shutil.rmtree(part / "lvos" / "objects")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import platform
 import socket
 from collections.abc import Callable, Mapping, Sequence
@@ -15,9 +16,11 @@ import torch
 
 from sam2long.bench.environment import describe
 from sam2long.runner import output
-from sam2long.runner.processes import Share, run_here, run_in_processes
+from sam2long.runner.processes import Share, WorkersFailedError, run_here, run_in_processes
 from sam2long.runner.tasks import Task
 from sam2long.runner.worker import TrackerSettings
+
+logger = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True)
@@ -150,7 +153,10 @@ class _Running:
             self.outcome.done.append(name)
             self.outcome.frames += of["frames"]
             videos = {task.name: {**of, "run": self._runs[task.output]}}
-            output.note(task.output, self._runs[task.output], videos, {})
+            try:
+                output.note(task.output, self._runs[task.output], videos, {})
+            except OSError as error:
+                raise WorkersFailedError(f"{task.output / output.RUN} cannot be written: {error}") from error
         elif kind == "taken":
             self.outcome.taken.append(name)
         else:
@@ -165,7 +171,10 @@ class _Running:
         of = {"ended": _now(), "seconds": self.outcome.seconds, "frames": self.outcome.frames}
         counts = {key: len(getattr(self.outcome, key)) for key in ("done", "skipped", "taken")}
         for folder, run in self._runs.items():
-            output.note(folder, run, {}, {**of, **counts, "failed": self.outcome.failed})
+            try:
+                output.note(folder, run, {}, {**of, **counts, "failed": self.outcome.failed})
+            except OSError as error:  # a full disk has been told of already
+                logger.warning("%s does not say how this run ended: %s", folder / output.RUN, error)
         self._observe("end", {**of, **counts, "failed": self.outcome.failed})
 
     def _name(self, task: Task) -> str:

@@ -31,9 +31,11 @@ def locked(path: Path, *, wait: bool = False) -> Iterator[bool]:
             if held and not _still_there(file, path):  # its last holder has removed it since it was opened
                 continue
             if held or not wait:
-                yield held
-                if held:
-                    path.unlink(missing_ok=True)
+                try:
+                    yield held
+                finally:
+                    if held:
+                        path.unlink(missing_ok=True)
                 return
         finally:
             os.close(file)
