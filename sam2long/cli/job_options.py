@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import argparse
 import sys
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -12,6 +13,7 @@ from sam2long.cli.job_progress import conclude, observer
 from sam2long.cli.model import add_model_arguments, choose_model
 
 if TYPE_CHECKING:
+    from sam2long.config import MemoryTreeConfig
     from sam2long.runner import Job
     from sam2long.runner.worker import TrackerSettings
 
@@ -110,6 +112,16 @@ def run_and_conclude(job: Job, args: argparse.Namespace, results: str) -> int:
     except (OSError, ValueError) as error:
         raise UserError(str(error)) from error
     return conclude(outcome, results, silent=args.quiet or args.json_progress)
+
+
+def trees_of(folder: Path, tree: MemoryTreeConfig, *, baseline: bool) -> dict[Path, MemoryTreeConfig]:
+    """What runs, by the folder of its results: with `baseline` SAM 2 too, in the sibling `<folder>_sam2`."""
+    if not baseline:
+        return {folder: tree}
+    if tree.num_pathways == 1:
+        raise UserError("--baseline is SAM 2, and so is one pathway: leave one of them out")
+    sibling = folder.resolve().with_name(f"{folder.resolve().name}_sam2")
+    return {folder: tree, sibling: replace(tree, num_pathways=1)}
 
 
 def command_line() -> list[str]:

@@ -14,10 +14,16 @@ from typing import TYPE_CHECKING, Any
 
 from sam2long.cli import made_dataset
 from sam2long.cli.errors import UserError
-from sam2long.cli.job_options import add_job_arguments, command_line, run_and_conclude, spelled, tracker_settings
+from sam2long.cli.job_options import (
+    add_job_arguments,
+    command_line,
+    run_and_conclude,
+    spelled,
+    tracker_settings,
+    trees_of,
+)
 
 if TYPE_CHECKING:
-    from sam2long.config import MemoryTreeConfig
     from sam2long.datasets import DatasetLayout
     from sam2long.runner import Job
     from sam2long.runner.worker import TrackerSettings
@@ -129,7 +135,7 @@ def _job(args: argparse.Namespace, layout: DatasetLayout, settings: TrackerSetti
         items = layout.items()
     except (OSError, ValueError) as error:
         raise UserError(str(error)) from error
-    trees = _trees(args.output_mask_dir, settings.model.memory_tree, baseline=args.baseline)
+    trees = trees_of(args.output_mask_dir, settings.model.memory_tree, baseline=args.baseline)
     tasks = [VosTask(item, folder, tree, args.score_thresh) for folder, tree in trees.items() for item in items]
     rules = {name: value for name, value in asdict(layout).items() if name not in ("frames", "masks", "videos")}
     about = {
@@ -141,13 +147,3 @@ def _job(args: argparse.Namespace, layout: DatasetLayout, settings: TrackerSetti
     return Job(
         tasks, settings, {of: {**about, "memory_tree": asdict(tree)} for of, tree in trees.items()}, command_line()
     )
-
-
-def _trees(folder: Path, tree: MemoryTreeConfig, *, baseline: bool) -> dict[Path, MemoryTreeConfig]:
-    """What runs, by the folder of its results."""
-    if not baseline:
-        return {folder: tree}
-    if tree.num_pathways == 1:
-        raise UserError("--baseline is SAM 2, and so is one pathway: leave one of them out")
-    sibling = folder.resolve().with_name(f"{folder.resolve().name}_sam2")
-    return {folder: tree, sibling: replace(tree, num_pathways=1)}
