@@ -10,7 +10,7 @@ import argparse
 import sys
 
 from sam2long import __version__
-from sam2long.cli import batch, bench, boxes, demo, evaluate, track, vos
+from sam2long.cli import batch, bench, boxes, demo, evaluate, table, track, vos
 from sam2long.cli.errors import Parser, UserError
 
 
@@ -45,6 +45,7 @@ def _parser() -> argparse.ArgumentParser:
         "boxes": (boxes, "track a benchmark of boxes: LaSOT, LaSOText, GOT-10k, OTB, TNL2K, NfS"),
         "batch": (batch, "track a list of videos of your own"),
         "eval": (evaluate, "score predictions by the rules of a benchmark's official tool"),
+        "table": (table, "a table of evaluations beside the paper's numbers"),
         "demo": (demo, "SAM 2 beside the memory tree on the embedded clip, with the embedded model"),
         "bench": (bench, "measure accuracy or speed"),
     }
