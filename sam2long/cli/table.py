@@ -1,4 +1,4 @@
-"""A table of results from evaluations (`sam2long eval --json`), and the paper's numbers, every cell marked as one or the other."""
+"""A table of evaluations (`sam2long eval --json`) and of the paper's numbers, every cell marked as one or the other."""
 
 from __future__ import annotations
 

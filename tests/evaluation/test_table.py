@@ -8,10 +8,13 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from eval_golden import Golden
 from eval_trees import labels, write_davis, write_vos
 
 from sam2long.cli import main
 from sam2long.datasets.published import PUBLISHED
+from sam2long.evaluation import evaluate
+from sam2long.evaluation.table import measured_cell
 
 MAPS = [labels((1, 2, 2, 8)) for _ in range(4)]
 
@@ -82,3 +85,19 @@ def test_two_numbers_for_one_place_are_refused(
     cell = ["--cell", "mine", "DAVIS 2017", str(evaluations["davis"])]
     assert main(["table", *cell, *cell]) == 2
     assert "two cells stand in row 'mine'" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize(
+    ("archive", "benchmark"),
+    [
+        ("davis2017_semi", "davis2017"), ("vos_benchmark", "vos"), ("sav", "sav"), ("lvos", "lvos"), ("mosev2", "mosev2"),
+        ("vost", "vost"), ("ytvos", "ytvos"), ("lasot", "lasot"), ("got10k", "got10k"),
+    ],
+)  # fmt: skip
+def test_headlines_come_in_percent_whatever_the_tool_gives(tmp_path: Path, archive: str, benchmark: str) -> None:
+    golden = Golden(archive, tmp_path)
+    result = evaluate(benchmark, golden.gt, golden.pred)
+    value = measured_cell("a", "b", result, "file").value
+    assert 20 < value < 100
+    as_given = result["global"][result["headline"]["key"]]
+    assert value == (as_given if as_given > 1 else 100 * as_given)
