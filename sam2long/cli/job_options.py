@@ -15,6 +15,7 @@ from sam2long.cli.model import add_model_arguments, choose_model
 if TYPE_CHECKING:
     from sam2long.config import MemoryTreeConfig
     from sam2long.runner import Job
+    from sam2long.runner.cluster import Cluster
     from sam2long.runner.worker import TrackerSettings
 
 
@@ -44,6 +45,11 @@ def add_job_arguments(parser: argparse.ArgumentParser) -> None:
     _add_tracking(parser.add_argument_group("tracking"))
     job = parser.add_argument_group("the job")
     job.add_argument("--workers", metavar="N", type=int, help="processes (default: one for each visible GPU, or 1)")
+    job.add_argument("--ray", action="store_true", help="spread the videos over a Ray cluster (extra `cluster`)")
+    job.add_argument("--ray-address", metavar="ADDRESS", help="of the cluster (default: one on this machine)")
+    job.add_argument(
+        "--gpus-per-worker", metavar="X", type=float, help="[--ray] 0.5: two share a GPU (default 1, or 0)"
+    )
     job.add_argument("--quiet", action="store_true", help="no progress bar, no summary")
     job.add_argument("--json-progress", action="store_true", help="what happens, as lines of JSON on stdout")
 
@@ -106,12 +112,30 @@ def run_and_conclude(job: Job, args: argparse.Namespace, results: str) -> int:
     from sam2long.runner.processes import WorkersFailedError
 
     try:
-        outcome = run_job(job, workers=args.workers, observe=observer(quiet=args.quiet, json_lines=args.json_progress))
+        watch = observer(quiet=args.quiet, json_lines=args.json_progress)
+        outcome = run_job(job, workers=args.workers, observe=watch, cluster=_cluster(args))
     except WorkersFailedError as error:
         raise UserError(str(error), exit_status=1) from error
-    except (OSError, ValueError) as error:
+    except (OSError, ValueError, ImportError) as error:
         raise UserError(str(error)) from error
     return conclude(outcome, results, silent=args.quiet or args.json_progress)
+
+
+def _cluster(args: argparse.Namespace) -> Cluster | None:
+    """Where Ray runs the job; None where it does not."""
+    if not args.ray:
+        if args.ray_address is not None or args.gpus_per_worker is not None:
+            raise UserError("--ray-address and --gpus-per-worker belong to --ray")
+        return None
+    if args.gpus_per_worker is not None and not 0 <= args.gpus_per_worker <= 64:
+        raise UserError(f"--gpus-per-worker {args.gpus_per_worker:g} must be 0 or more")
+    import torch
+
+    from sam2long.runner.cluster import Cluster
+
+    on_gpus = torch.cuda.is_available() and args.device in (None, "cuda")
+    gpus = args.gpus_per_worker if args.gpus_per_worker is not None else float(on_gpus)
+    return Cluster(args.ray_address, gpus)
 
 
 def trees_of(folder: Path, tree: MemoryTreeConfig, *, baseline: bool) -> dict[Path, MemoryTreeConfig]:

@@ -41,6 +41,7 @@ class JsonLines:
     """Events as one JSON object a line, on stdout: `start`, `progress` (once a second), `video`, `end`."""
 
     def __init__(self) -> None:
+        self._out = sys.stdout
         self._frames = self._total = 0
         self._start = self._told = 0.0
 
@@ -63,7 +64,7 @@ class JsonLines:
         return {"frames_done": self._frames, "frames_total": self._total, "seconds_left": rounded}
 
     def _write(self, event: str, of: Mapping[str, Any]) -> None:
-        print(json.dumps({"event": event, **of}), flush=True)
+        print(json.dumps({"event": event, **of}), file=self._out, flush=True)
 
 
 def observer(*, quiet: bool, json_lines: bool) -> Bar | JsonLines | None:

@@ -16,6 +16,7 @@ import torch
 
 from sam2long.bench.environment import describe
 from sam2long.runner import output
+from sam2long.runner.cluster import Cluster, require_ray, run_on_ray
 from sam2long.runner.processes import Share, WorkersFailedError, run_here, run_in_processes
 from sam2long.runner.tasks import Task
 from sam2long.runner.worker import TrackerSettings
@@ -56,7 +57,9 @@ Observe = Callable[[str, Mapping[str, Any]], None]
 """Takes events: "start" (videos, frames, skipped), "frames" (count), "video" (name, outcome, ...), "end"."""
 
 
-def run_job(job: Job, *, workers: int | None = None, observe: Observe | None = None) -> Outcome:
+def run_job(
+    job: Job, *, workers: int | None = None, observe: Observe | None = None, cluster: Cluster | None = None
+) -> Outcome:
     """Track the videos of a job that are not finished yet.
 
     Args:
@@ -64,13 +67,17 @@ def run_job(job: Job, *, workers: int | None = None, observe: Observe | None = N
         workers: processes; None takes one for each GPU that is visible (one, where this process is one of several
             that share the job), 0 tracks in this process.
         observe: told what happens.
+        cluster: where Ray runs the workers, instead of processes on this machine.
 
     Raises:
+        ImportError: Ray is not installed, and asked for.
         ValueError: bad settings, or an output folder that holds something else, before any work is done.
         OSError: an output folder cannot be written, likewise.
         WorkersFailedError: the model cannot be built, or nothing can be written any more.
     """
-    share = Share.from_environment()
+    share = Share.from_environment() if cluster is None else Share()
+    if cluster is not None:
+        require_ray()
     if workers is not None and workers < 0:
         raise ValueError(f"workers={workers} must be at least 0")
     longest_first = sorted(job.tasks, key=lambda task: (-task.num_frames, task.name))
@@ -79,7 +86,9 @@ def run_job(job: Job, *, workers: int | None = None, observe: Observe | None = N
     running = _Running(job, runs, observe or (lambda kind, of: None))
     waiting = running.begin(mine)
     try:
-        if waiting and workers == 0:
+        if waiting and cluster is not None:
+            run_on_ray(cluster, job.settings, waiting, workers, running.on_event)
+        elif waiting and workers == 0:
             run_here(job.settings, waiting, running.on_event)
         elif waiting:
             run_in_processes(_each_on_its_device(job.settings, workers, share), waiting, running.on_event)
@@ -97,7 +106,8 @@ def _begin(job: Job, share: Share) -> dict[Path, int]:
         "platform": platform.platform(),
         "checkpoint": str(job.settings.model.checkpoint),
         "share": asdict(share),
-        **describe(job.settings.device),
+        # A cluster's GPUs need not be those of the machine that drives it.
+        **describe(job.settings.device if torch.cuda.is_available() else torch.device("cpu")),
     }
     return {folder: output.begin(folder, {**described, **about}, run) for folder, about in job.about.items()}
 

@@ -31,6 +31,9 @@ def locked(path: Path, *, wait: bool = False) -> Iterator[bool]:
             if held and not _still_there(file, path):  # its last holder has removed it since it was opened
                 continue
             if held or not wait:
+                if held:  # for people who wonder who is at it
+                    os.ftruncate(file, 0)
+                    os.write(file, f"{os.getpid()}\n".encode())
                 try:
                     yield held
                 finally:

@@ -16,7 +16,7 @@ from typing import Any
 from sam2long.runner.tasks import Task
 from sam2long.runner.worker import CannotWriteError, TrackerSettings, Worker
 
-_ATTEMPTS = 2
+ATTEMPTS = 2  # at a video, by workers that die
 
 OnEvent = Callable[[str, "Task | None", Mapping[str, Any]], None]
 """Takes what happens with which task: a worker's reports, and "restarted" when a task begins anew."""
@@ -76,7 +76,7 @@ def _attend(hands: Sequence[_Hand], waiting: deque[tuple[Task, int]], on_event: 
             kind, of = hand.pipe.recv()
         except (EOFError, OSError):
             died = hand.replace()
-            if attempt < _ATTEMPTS:
+            if attempt < ATTEMPTS:
                 on_event("restarted", task, {"reason": died})
                 waiting.appendleft((task, attempt + 1))  # type: ignore[arg-type]
             else:

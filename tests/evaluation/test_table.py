@@ -90,8 +90,8 @@ def test_two_numbers_for_one_place_are_refused(
 @pytest.mark.parametrize(
     ("archive", "benchmark"),
     [
-        ("davis2017_semi", "davis2017"), ("vos_benchmark", "vos"), ("sav", "sav"), ("lvos", "lvos"), ("mosev2", "mosev2"),
-        ("vost", "vost"), ("ytvos", "ytvos"), ("lasot", "lasot"), ("got10k", "got10k"),
+        ("davis2017_semi", "davis2017"), ("vos_benchmark", "vos"), ("sav", "sav"), ("lvos", "lvos"),
+        ("mosev2", "mosev2"), ("vost", "vost"), ("ytvos", "ytvos"), ("lasot", "lasot"), ("got10k", "got10k"),
     ],
 )  # fmt: skip
 def test_headlines_come_in_percent_whatever_the_tool_gives(tmp_path: Path, archive: str, benchmark: str) -> None:
