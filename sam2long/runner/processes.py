@@ -13,6 +13,8 @@ from multiprocessing import get_context, parent_process
 from multiprocessing.connection import Connection, wait
 from typing import Any
 
+from tqdm import tqdm
+
 from sam2long.runner.tasks import Task
 from sam2long.runner.worker import CannotWriteError, TrackerSettings, Worker
 
@@ -137,6 +139,7 @@ class _Hand:
 def _work(pipe: Connection, settings: TrackerSettings, threads: int | None) -> None:
     """The life of a worker: tasks in, reports out, until the driver closes the pipe or is gone."""
     _outlive_nobody()
+    tqdm.set_lock(threading.RLock())  # its own is a semaphore of the system, which a killed process leaves behind
     if threads is not None:
         import torch
 

@@ -216,3 +216,25 @@ def test_results_are_put_in_their_place_when_they_are_whole(tmp_path: Path) -> N
     with pytest.raises(RuntimeError, match="on the way"):
         publish_and_fail()
     assert [path.name for path in tmp_path.iterdir()] == ["data"]
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="reads /proc")
+def test_an_interrupted_job_ends_its_workers_and_says_so(tmp_path: Path) -> None:
+    layout = plain_dataset(tmp_path / "data", {"alpha": 4, "beta": 300})
+    out = tmp_path / "out"
+    environment = {**os.environ, "PYTHONPATH": str(ROOT)}
+    with subprocess.Popen(
+        command(layout, out, "--json-progress"),
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+        env=environment,
+    ) as job:
+        in_the_middle(job)
+        workers = tracking_children(job.pid)
+        job.send_signal(signal.SIGINT)
+        _, error = job.communicate()
+    assert (job.returncode, error) == (130, "sam2long: interrupted\n")
+    assert not any(Path(f"/proc/{pid}").exists() for pid in workers)
+    run = json.loads((out / "run.json").read_text())["runs"][0]
+    assert (run["done"], "ended" in run) == (0, True)
