@@ -104,6 +104,7 @@ def _begin(job: Job, share: Share) -> dict[Path, int]:
         "command": list(job.command),
         "host": socket.gethostname(),
         "platform": platform.platform(),
+        "config": job.settings.model.config,
         "checkpoint": str(job.settings.model.checkpoint),
         "share": asdict(share),
         # A cluster's GPUs need not be those of the machine that drives it.

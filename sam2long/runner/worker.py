@@ -74,7 +74,6 @@ class TrackerSettings:
         """What results depend on, ready for JSON: of files their contents, of the device its precision."""
         folder, name = find_config(self.model.config)
         return {
-            "config": self.model.config,
             "config_sha256": _digest(folder / name),
             "checkpoint_sha256": _digest(self.model.checkpoint),
             "image_size": self.image_size,
