@@ -111,6 +111,10 @@ def run_and_conclude(job: Job, args: argparse.Namespace, results: str) -> int:
     from sam2long.runner import run_job
     from sam2long.runner.processes import WorkersFailedError
 
+    if args.checkpoint is None and not args.quiet:
+        print(
+            "no --sam2_checkpoint: the small embedded model tracks, which knows synthetic clips only", file=sys.stderr
+        )
     try:
         watch = observer(quiet=args.quiet, json_lines=args.json_progress)
         outcome = run_job(job, workers=args.workers, observe=watch, cluster=_cluster(args))

@@ -84,6 +84,8 @@ def conclude(outcome: Outcome, results: str, *, silent: bool) -> int:
         parts = [f"{len(outcome.done)} videos tracked ({outcome.frames} frames in {outcome.seconds:.0f} s)"]
         parts += [f"{len(outcome.skipped)} were finished before"] if outcome.skipped else []
         parts += [f"{len(outcome.taken)} are left to another job"] if outcome.taken else []
+        if outcome.share.of > 1:  # a batch script that forgets `srun` would else miss most videos without a word
+            parts.append(f"share {outcome.share.rank} of {outcome.share.of}, by torchrun's or SLURM's variables")
         print("; ".join(parts))
         print(f"results  {results}")
     if not outcome.failed:

@@ -37,7 +37,8 @@ def make(args: argparse.Namespace, root: Path) -> int:
     if args.clips < 1:
         raise UserError("--clips must be at least 1")
     if all((root / layout).is_dir() for layout in made.LAYOUTS):
-        print(f"{root} holds a dataset already: it is taken as it is")
+        if not (args.quiet or args.json_progress):
+            print(f"{root} holds a dataset already: it is taken as it is")
         return 0
     try:
         clips = list(made.clips_of(suites, args.clips, args.first_seed, args.frames, args.size))
@@ -50,6 +51,6 @@ def make(args: argparse.Namespace, root: Path) -> int:
         raise UserError(str(error)) from error
     except OSError as error:
         raise UserError(f"the dataset cannot be written: {error}", exit_status=1) from error
-    if not args.quiet:
+    if not (args.quiet or args.json_progress):
         print(f"DAVIS 2017  {root / 'davis'}\nSA-V        {root / 'sav'}\nLVOS        {root / 'lvos'}")
     return 0

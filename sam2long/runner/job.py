@@ -43,8 +43,12 @@ class Job:
 
 @dataclass
 class Outcome:
-    """What became of the videos: names of those tracked, found finished, left to another job; reasons of the failed."""
+    """What became of the videos: names of those tracked, found finished, left to another job; reasons of the failed.
 
+    `share` is the part of the job that this process did.
+    """
+
+    share: Share = field(default_factory=Share)
     done: list[str] = field(default_factory=list)
     skipped: list[str] = field(default_factory=list)
     taken: list[str] = field(default_factory=list)
@@ -84,6 +88,7 @@ def run_job(
     mine = longest_first[share.rank :: share.of]  # of all, not of the unfinished: all shares must see one list
     runs = _begin(job, share)
     running = _Running(job, runs, observe or (lambda kind, of: None))
+    running.outcome.share = share
     waiting = running.begin(mine)
     try:
         if waiting and cluster is not None:

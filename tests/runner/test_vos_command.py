@@ -34,6 +34,15 @@ def test_the_whole_way_offline(tmp_path: Path, capsys: pytest.CaptureFixture[str
     assert result["per_video"].keys() == {"easy-000", "reappear-000"}
     assert 0.3 < result["global"]["J&F-Mean"] <= 1  # the embedded model was made for such clips
     capsys.readouterr()
+    # one command for the first steps; the dataset is there already
+    again = ["vos", "--dataset", "synthetic", str(data), "-o", str(tmp_path / "again"), "--num_pathway", "1"]
+    assert main(again) == 0
+    shown = capsys.readouterr()
+    assert "holds a dataset already" in shown.out
+    assert "the small embedded model tracks" in shown.err
+    sam2, tracked = read_pngs(tmp_path / "out_sam2"), read_pngs(tmp_path / "again")
+    assert sam2.keys() == tracked.keys()
+    assert all(np.array_equal(sam2[name], tracked[name]) for name in sam2)
 
 
 @pytest.mark.parametrize(

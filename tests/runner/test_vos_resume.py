@@ -17,6 +17,7 @@ from dataset_trees import plain_dataset, read_pngs
 from support import GOLDEN, ROOT
 from vos_jobs import TREE, golden_settings, vos_job
 
+from sam2long.cli.job_progress import conclude
 from sam2long.datasets import DatasetLayout
 from sam2long.runner import output, run_job
 from sam2long.runner.locks import locked
@@ -171,14 +172,17 @@ def test_two_jobs_share_a_folder(tmp_path: Path) -> None:
     assert sum(run["done"] for run in record["runs"]) == len(record["videos"]) == 6
 
 
-def test_ranks_share_a_job(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_ranks_share_a_job(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
     layout = plain_dataset(tmp_path / "data", {"a": 2, "b": 4, "c": 3})
     out = tmp_path / "out"
     monkeypatch.setenv("WORLD_SIZE", "2")
     done = []
     for rank in ("0", "1"):
         monkeypatch.setenv("RANK", rank)
-        done.append(run_job(vos_job(layout, out), workers=0).done)
+        outcome = run_job(vos_job(layout, out), workers=0)
+        assert conclude(outcome, "out", silent=False) == 0
+        assert f"share {rank} of 2" in capsys.readouterr().out
+        done.append(outcome.done)
     assert done == [["b", "a"], ["c"]]  # the longest first, in turns
     monkeypatch.setenv("RANK", "2")
     with pytest.raises(ValueError, match="RANK=2 is out of range"):
