@@ -73,7 +73,11 @@ class TrackerSettings:
     def described(self) -> dict[str, Any]:
         """What results depend on, ready for JSON: of files their contents, of the device its precision."""
         folder, name = find_config(self.model.config)
+        # Of the model all that is not a file, the task's or the machine's, so that nothing new is forgotten here.
+        apart = ("config", "checkpoint", "memory_tree", "device")
+        choices = {key: value for key, value in vars(self.model).items() if key not in apart}
         return {
+            **choices,
             "config_sha256": _digest(folder / name),
             "checkpoint_sha256": _digest(self.model.checkpoint),
             "image_size": self.image_size,
