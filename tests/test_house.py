@@ -15,6 +15,7 @@ HOUSE = ROOT / "sam2long"
 FLOORS = [
     ("__main__",),
     ("cli",),
+    ("runner",),
     ("bench",),
     ("model_choice", "__init__"),
     ("build",),
@@ -24,7 +25,7 @@ FLOORS = [
     ("model", "views"),
     ("policies",),
     ("search",),
-    ("config",),
+    ("config", "datasets"),
     ("evaluation", "frames", "synthetic", "resources", "files", "weights_file"),
 ]
 FLOOR_OF = {room: floor for floor, rooms in enumerate(reversed(FLOORS)) for room in rooms}
@@ -35,6 +36,7 @@ FOREIGN = {
     ("bench/launches.py", "_schema"),
     ("cli/evaluate.py", "_ArgumentGroup"),
     ("evaluation/processes.py", "_exit"),
+    ("runner/processes.py", "_exit"),
     ("model/captures.py", "_forward_hooks"),
     ("model/captures.py", "_forward_pre_hooks"),
     ("model/captures.py", "_version"),

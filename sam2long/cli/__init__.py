@@ -10,7 +10,7 @@ import argparse
 import sys
 
 from sam2long import __version__
-from sam2long.cli import bench, demo, evaluate, track
+from sam2long.cli import batch, bench, boxes, demo, evaluate, table, track, vos
 from sam2long.cli.errors import Parser, UserError
 from sam2long.cli.interrupt import terminated_as_interrupted
 from sam2long.cli.saying import set_up
@@ -46,7 +46,11 @@ def _parser() -> argparse.ArgumentParser:
     commands = parser.add_subparsers(title="commands", metavar="COMMAND", required=True)
     rooms = {
         "track": (track, "track objects through a video from clicks, boxes or masks"),
+        "vos": (vos, "track the objects of a dataset: DAVIS, YouTube-VOS, MOSE, LVOS, SA-V, VOST ..."),
+        "boxes": (boxes, "track a benchmark of boxes: LaSOT, LaSOText, GOT-10k, OTB, TNL2K, NfS"),
+        "batch": (batch, "track a list of videos of your own"),
         "eval": (evaluate, "score predictions by the rules of a benchmark's official tool"),
+        "table": (table, "a table of evaluations beside the paper's numbers"),
         "demo": (demo, "SAM 2 beside the memory tree on the embedded clip, with the embedded model"),
         "bench": (bench, "measure accuracy or speed"),
     }

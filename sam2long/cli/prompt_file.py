@@ -26,11 +26,20 @@ def read_prompt_file(path: Path) -> list[Prompt]:
     except (OSError, UnicodeDecodeError, ValueError) as error:
         raise UserError(f"{path}: not a readable JSON file ({error})") from None
     try:
-        if not isinstance(entries, list) or not entries:
-            raise UserError("expected a list with one {...} for each object and frame")
-        return [prompt for k, entry in enumerate(entries) for prompt in _prompts(f"[{k}]", entry, path)]
+        return prompts_of_entries(entries, path)
     except UserError as error:
         raise UserError(f"{path}: {error}") from None
+
+
+def prompts_of_entries(entries: Any, path: Path) -> list[Prompt]:
+    """The prompts of a list as the file holds it; `path` is where it stands.
+
+    Raises:
+        UserError: naming the place in the list.
+    """
+    if not isinstance(entries, list) or not entries:
+        raise UserError("expected a list with one {...} for each object and frame")
+    return [prompt for k, entry in enumerate(entries) for prompt in _prompts(f"[{k}]", entry, path)]
 
 
 def _no_duplicates(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
