@@ -80,8 +80,8 @@ def _results(args: argparse.Namespace) -> TrackedResults:
 
     try:
         results = TrackedResults(args.run_folder, args.video)
-    except (OSError, ValueError, ImportError, KeyError) as error:
-        raise UserError(f"{args.run_folder}: {error}" if isinstance(error, KeyError) else str(error)) from error
+    except (OSError, ValueError, ImportError) as error:
+        raise UserError(str(error)) from error
     if results.source is None and (shown := [name for name in args.to if FORMATS[name].shows_frames]):
         raise UserError(f"--to {shown[0]} shows the video, which is not at {results.video}: give --video")
     if unknown := [k for k, _ in [*args.names, *args.colors] if k not in results.obj_ids]:

@@ -42,11 +42,11 @@ class TrackedResults:
         self._masks, self._folder = folder / "masks", folder
         if not (folder / "run.json").is_file():
             raise FileNotFoundError(f"{folder} has no run.json: give the folder that `sam2long track -o` wrote")
-        run = self._read("run.json")
+        run = self._read("run.json", "video", "num_frames", "prompts")
         written = sorted((path.stem for path in self._masks.glob("*.png") if path.name[0] != "."), key=natural_key)
         if not written:
             raise ValueError(f"{self._masks} holds no masks: nothing was tracked")
-        objects = self._read("scores.json")["objects"] if (folder / "scores.json").is_file() else []
+        objects = self._read("scores.json", "objects")["objects"] if (folder / "scores.json").is_file() else []
         self._scores = {of["obj_id"]: {frame["frame"]: frame for frame in of["frames"]} for of in objects}
         self.obj_ids: tuple[ObjId, ...] = tuple(
             sorted({prompt["obj_id"] for prompt in run["prompts"]} | self._scores.keys())
@@ -84,11 +84,14 @@ class TrackedResults:
             for t, frame in self._scores.get(obj_id, {}).items()
         }
 
-    def _read(self, name: str) -> Any:
+    def _read(self, name: str, *keys: str) -> Any:
         try:
-            return json.loads((self._folder / name).read_text(encoding="utf-8"))
+            content = json.loads((self._folder / name).read_text(encoding="utf-8"))
         except ValueError as error:
             raise ValueError(f"{self._folder / name} is damaged: {error}") from error
+        if missing := [key for key in keys if not isinstance(content, dict) or key not in content]:
+            raise ValueError(f"{self._folder / name} has no {missing[0]!r}: `sam2long track` did not write it")
+        return content
 
     def _indexed(self, written: list[str], num_frames: int | None) -> dict[int, str]:
         """Frame index -> name: masks are called as frames, and which frame that is the video knows."""
