@@ -94,7 +94,7 @@ class Numbers:
         """One number for each id."""
         obj_ids = list(obj_ids)
         new = [obj_id for obj_id in obj_ids if obj_id not in self._numbers]
-        taken = set(self._numbers.values())
+        taken = set(self._numbers.values()) if new else set()
         for obj_id in new:
             if isinstance(obj_id, int) and obj_id > 0 and obj_id not in taken:
                 self._numbers[obj_id] = obj_id
