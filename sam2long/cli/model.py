@@ -5,7 +5,7 @@ from __future__ import annotations
 import argparse
 from dataclasses import replace
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from sam2long.cli.errors import UserError
 from sam2long.config import MemoryTreeConfig, load_memory_tree
@@ -13,8 +13,11 @@ from sam2long.model_choice import OFFICIAL_CONFIGS, ModelChoice, embedded_model
 from sam2long.policies import POLICIES
 from sam2long.weights_file import require_weights
 
+if TYPE_CHECKING:
+    from sam2long.runner.worker import TrackerSettings
 
-def build_model(choice: ModelChoice) -> Any:
+
+def build_model(choice: ModelChoice | TrackerSettings) -> Any:
     """The predictor (`SAM2LongVideoPredictor`).
 
     Raises:

@@ -135,6 +135,7 @@ class Session:
         left: the pass that was left last, until something else changes the state.
         corrections: what corrected frames were before.
         asleep: of a stream that was copied, what its pass knows; the next call wakes it.
+        hands_over: whether the pass ends with an error, and yields what it had pending as it stands.
     """
 
     config: MemoryTreeConfig
@@ -146,6 +147,7 @@ class Session:
     left: LeftPass | None = None
     corrections: Corrections = field(default_factory=Corrections)
     asleep: AsleepPass | None = None
+    hands_over: bool = False
 
     def __reduce__(self) -> tuple[Any, ...]:
         """A copy has no generator that could go on: it is as if the pass had been left where it is."""
