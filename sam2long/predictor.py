@@ -19,10 +19,10 @@ from sam2long.search.scores import FrameScores
 from sam2long.search.selection import ChooseMemoryFunction, SelectFunction, choose_memory, select_candidates
 from sam2long.state import inspection
 from sam2long.state.inspection import FrameHypothesis
-from sam2long.tracking.tracker import TrackingPredictor
+from sam2long.tracking.reviewing import ReviewingPredictor
 
 
-class SAM2LongVideoPredictor(TrackingPredictor):
+class SAM2LongVideoPredictor(ReviewingPredictor):
     """`SAM2VideoPredictor` that tracks with a constrained memory tree (SAM2Long, arXiv 2410.16268).
 
     The API, the model and its checkpoints are SAM 2's. `propagate_in_video` keeps P hypotheses per object and
@@ -41,6 +41,8 @@ class SAM2LongVideoPredictor(TrackingPredictor):
         policy: a rule beyond the paper, by name (`sam2long.policies.POLICIES`) or a `sam2long.search.policy.Policy`;
             None is the paper's. `init_state(policy=...)` overrides it per video; `select` and `choose_memory` override
             those parts of it.
+        keep_alternatives: keep what the trees nearly answered on doubtful frames, packed (a few kilobytes a frame, at
+            most 256 frames an object), for `doubtful_frames`, `alternatives` and `choose_alternative`.
         capture: True records what a frame launches as CUDA graphs and replays it (experimental): the same kernels, a
             handful of launches. Prompts and `num_pathways=1` stay eager. None (default): everything is launched anew.
         **kwargs: the arguments of `SAM2VideoPredictor`.
@@ -59,12 +61,15 @@ class SAM2LongVideoPredictor(TrackingPredictor):
         choose_memory: ChooseMemoryFunction[FrameMemory] = choose_memory,
         capture: bool | None = None,
         policy: PolicyLike = None,
+        keep_alternatives: bool = False,
         **kwargs: Any,
     ) -> None:
         super().__init__(*args, **kwargs)
         if len(args) < 4 and "add_all_frames_to_correct_as_cond" not in kwargs:  # the fourth of SAM 2's arguments
             self.add_all_frames_to_correct_as_cond = None
-        self.set_up(memory_tree, max_pending_frames, encode_ahead, select, choose_memory, capture, policy)
+        self.set_up(
+            memory_tree, max_pending_frames, encode_ahead, select, choose_memory, capture, policy, keep_alternatives
+        )
 
     @classmethod
     def from_sam2(
@@ -77,14 +82,14 @@ class SAM2LongVideoPredictor(TrackingPredictor):
         choose_memory: ChooseMemoryFunction[FrameMemory] = choose_memory,
         capture: bool | None = None,
         policy: PolicyLike = None,
+        keep_alternatives: bool = False,
     ) -> SAM2LongVideoPredictor:
         """Our predictor around a predictor that exists already: its modules are shared, no weight is copied.
 
         Args:
             predictor: a `SAM2VideoPredictor`; it stays usable, and eager. What a subclass of it changes is left
                 behind, with a warning that names it.
-            memory_tree, max_pending_frames, encode_ahead, select, choose_memory, capture, policy: as in the
-                constructor.
+            memory_tree ... keep_alternatives: as in the constructor.
         """
         if not isinstance(predictor, SAM2VideoPredictor):
             raise ValueError(f"from_sam2 takes a SAM2VideoPredictor, got {type(predictor).__name__}")
@@ -101,7 +106,9 @@ class SAM2LongVideoPredictor(TrackingPredictor):
             # SAM 2 keeps no note of who set it: True is the config's, False may be its default.
             ours.add_all_frames_to_correct_as_cond = vars(ours).pop("add_all_frames_to_correct_as_cond") or None
         ours.use_captures(None)  # another predictor of ours keeps its own
-        ours.set_up(memory_tree, max_pending_frames, encode_ahead, select, choose_memory, capture, policy)
+        ours.set_up(
+            memory_tree, max_pending_frames, encode_ahead, select, choose_memory, capture, policy, keep_alternatives
+        )
         if ours.capture:
             check_device_captures(ours.device)
         return ours
@@ -133,6 +140,7 @@ class SAM2LongVideoPredictor(TrackingPredictor):
         max_pending_frames: int | None = None,
         policy: PolicyLike = None,
         preload: bool = False,
+        keep_alternatives: bool | None = None,
     ) -> dict[str, Any]:
         """Start an inference state for a video.
 
@@ -143,7 +151,8 @@ class SAM2LongVideoPredictor(TrackingPredictor):
             offload_state_to_cpu: keep committed masks and memories in host memory.
             async_loading_frames: frames are decoded lazily and ahead in any case. With images, True gives what sam2's
                 asynchronous loader makes of them: normalised in float64, which differs in the last bits.
-            memory_tree, max_pending_frames, policy: settings for this video; None takes the predictor's.
+            memory_tree, max_pending_frames, policy, keep_alternatives: settings for this video; None takes the
+                predictor's.
             preload: read all frames now and keep them in host memory, resized, as uint8: 3 MB a frame at 1024 pixels
                 (SAM 2 keeps 12). What held the video may vanish afterwards. Otherwise frames are read when they are
                 needed, and one whose file vanished or was changed meanwhile is a `FrameError`.
@@ -167,7 +176,13 @@ class SAM2LongVideoPredictor(TrackingPredictor):
             as_async_loader=async_loading_frames and isinstance(source, ImageFiles),  # sam2's reads nothing else
         )
         return self.new_state(
-            frames, memory_tree, max_pending_frames, offload_video_to_cpu, offload_state_to_cpu, policy
+            frames,
+            memory_tree,
+            max_pending_frames,
+            offload_video_to_cpu,
+            offload_state_to_cpu,
+            policy,
+            keep_alternatives,
         )
 
     # -- scores --------------------------------------------------------------------------------------------------

@@ -76,6 +76,18 @@ def test_stop(clip: Clip) -> None:
     assert all(torch.equal(logits, expected[t]) for t, logits in names["rest"].items())
 
 
+def test_doubts(clip: Clip, capsys: pytest.CaptureFixture[str]) -> None:
+    predictor = build_golden()
+    state = predictor.init_state(clip[0], memory_tree={"uncertainty_threshold": 100.0}, keep_alternatives=True)
+    predictor.add_new_mask(state, 0, 1, clip[1][0, 0])
+    for _ in predictor.propagate_in_video(state):
+        pass
+    names: dict[str, Any] = {"predictor": predictor, "state": state}
+    exec(BLOCKS["Where the tree was in doubt"], names)
+    assert len(capsys.readouterr().out.splitlines()) > 3
+    assert min(names["masks"]) in state["output_dict_per_obj"][0]["cond_frame_outputs"]
+
+
 def test_both_directions_and_all_at_once(clip: Clip) -> None:
     assert list(run("Both directions from the middle", clip, prompted=5)["masks"]) == [5, 6, 7, 8, 9, 4, 3, 2, 1, 0]
     names = run("All masks at once", clip)

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import ctypes
+import gc
 import os
+import sys
 import weakref
 from typing import Any, Protocol
 
@@ -33,6 +35,9 @@ def leave_behind(*things: object) -> None:
 
 
 def _begin_anew() -> None:
+    if "av" in sys.modules:
+        # Garbage of the parent's may hold a decoder too; collected here, it would wait for threads that do not exist.
+        gc.freeze()
     for thing in list(_alive):
         thing.begin_anew()
 

@@ -11,7 +11,7 @@ from __future__ import annotations
 import math
 from collections import deque
 from collections.abc import Mapping
-from dataclasses import fields
+from dataclasses import fields, replace
 from numbers import Integral, Real
 from typing import Any
 
@@ -31,6 +31,8 @@ _CLASSES: dict[str, type[Any]] = {
     cls.__name__: cls
     for cls in (FrameMemory, FrameScores, Hypothesis, MemoryNode, MemoryTreeConfig, OpenPass, PendingFrame)
 }
+# The scores of a frame that are one number each.
+_NUMBERS = tuple(field.name for field in fields(FrameScores) if field.name != "note")
 # SAM 2 keeps these entries of a frame's output on the storage device, all else on the model's.
 _STORED_KEYS = ("maskmem_features", "pred_masks")
 # The entries of a whole `TrackedFrame` that are written; the others follow from them.
@@ -92,7 +94,7 @@ class ArchiveWriter:
             "packed.sizes": torch.tensor(sizes),  # int64: bytes, bits a pixel, shape
             "packed.obj_ptrs": torch.cat(pointers),
             "packed.scores": torch.tensor(
-                [[getattr(row, field.name) for field in fields(FrameScores)] for row in scores], dtype=torch.float64
+                [[getattr(row, name) for name in _NUMBERS] for row in scores], dtype=torch.float64
             ),
         }
 
@@ -112,7 +114,9 @@ class ArchiveWriter:
         if packed is None:
             return {"type": "TrackedFrame", **{key: self.put(frame[key]) for key in _FRAME_KEYS}}
         self._packed.append((*packed, frame[SCORES_KEY]))
-        return {"packed": len(self._packed) - 1, "maskmem_features": self.put(frame["maskmem_features"])}
+        record = {"packed": len(self._packed) - 1, "maskmem_features": self.put(frame["maskmem_features"])}
+        note = frame[SCORES_KEY].note
+        return {**record, "note": self.put(note)} if note else record
 
     def _put_tensor(self, tensor: Tensor) -> dict[str, Any]:
         # Views of the same memory, as SAM 2 makes them of its constants, are written once.
@@ -163,6 +167,7 @@ class ArchiveReader:
         for record in table:
             if "packed" in record:
                 mask, obj_ptr, scores = packed[record["packed"]]
+                scores = replace(scores, note=self.get(record.get("note", {"tuple": []})))
                 value: Any = TrackedFrame.from_packed(
                     mask,
                     obj_ptr,

@@ -14,6 +14,7 @@ from sam2long.model.hypotheses import Hypothesis, Pending
 from sam2long.model.memory_bank import FrameMemory
 from sam2long.search.policy import PAPER, Memory, Policy
 from sam2long.state.corrections import Corrections
+from sam2long.state.review import Review
 from sam2long.state.tracked_frames import RecentFrames
 
 # Where it lies in `inference_state`; absent until a video has settings of its own or a tree has run.
@@ -135,6 +136,7 @@ class Session:
         left: the pass that was left last, until something else changes the state.
         corrections: what corrected frames were before.
         asleep: of a stream that was copied, what its pass knows; the next call wakes it.
+        review: what the trees nearly answered, if it is kept.
         hands_over: whether the pass ends with an error, and yields what it had pending as it stands.
     """
 
@@ -147,6 +149,7 @@ class Session:
     left: LeftPass | None = None
     corrections: Corrections = field(default_factory=Corrections)
     asleep: AsleepPass | None = None
+    review: Review | None = None
     hands_over: bool = False
 
     def __reduce__(self) -> tuple[Any, ...]:
@@ -165,6 +168,7 @@ class Session:
             left,
             self.corrections,
             asleep,
+            self.review,
         )
         return Session, copied
 
@@ -209,6 +213,8 @@ class Session:
         """Drop objects that are not tracked any more."""
         self.recent.keep_only(obj_ids)
         self.corrections.keep_only(obj_ids)
+        if self.review is not None:
+            self.review.keep_only(obj_ids)
 
 
 def checked_count(name: str, value: int | None) -> int | None:

@@ -16,6 +16,7 @@ from sam2long.policies import PolicyLike, load_policy
 from sam2long.search.policy import Policy
 from sam2long.search.selection import ChooseMemoryFunction, SelectFunction
 from sam2long.state.inference_state import level_of_caller, new_inference_state, with_fork_keys
+from sam2long.state.review import Review
 from sam2long.state.session import SESSION_KEY, Session, checked_count
 
 
@@ -23,7 +24,7 @@ class SessionPredictor(StepwisePredictor):
     """Finds, makes and settles the `Session` of an inference state.
 
     Attributes:
-        memory_tree, max_pending_frames, policy: settings of videos that have none of their own.
+        memory_tree, max_pending_frames, policy, keep_alternatives: settings of videos that have none of their own.
         encode_ahead, select, choose_memory, capture: of every pass; see `SAM2LongVideoPredictor`.
     """
 
@@ -33,6 +34,7 @@ class SessionPredictor(StepwisePredictor):
     select: SelectFunction
     choose_memory: ChooseMemoryFunction[FrameMemory]
     policy: Policy
+    keep_alternatives: bool
     capture: bool
     _named_bypassed: tuple[str, ...] = ()
 
@@ -45,6 +47,7 @@ class SessionPredictor(StepwisePredictor):
         choose_memory: ChooseMemoryFunction[FrameMemory],
         capture: bool | None,
         policy: PolicyLike = None,
+        keep_alternatives: bool = False,
     ) -> None:
         """Check and take the settings.
 
@@ -57,6 +60,7 @@ class SessionPredictor(StepwisePredictor):
         self.select = select
         self.choose_memory = choose_memory
         self.policy = load_policy(policy)
+        self.keep_alternatives = keep_alternatives
         # With `compile_image_encoder` SAM 2 puts a compiled `forward` on the module.
         compiled = self.reuses_buffers or "forward" in vars(self.image_encoder)
         self.capture = checked_capture(capture, compiled=compiled, encode_ahead=self.encode_ahead)
@@ -83,14 +87,16 @@ class SessionPredictor(StepwisePredictor):
         offload_video_to_cpu: bool = False,
         offload_state_to_cpu: bool = False,
         policy: PolicyLike = None,
+        keep_alternatives: bool | None = None,
     ) -> dict[str, Any]:
         """An inference state over frames as the model reads them (`ModelFrames`, `HeldFrames`)."""
         config, pending = self.checked_settings(memory_tree, max_pending_frames)
         rule = self.policy if policy is None else load_policy(policy)
         self._begin_to_capture()
         inference_state = new_inference_state(frames, self.device, offload_video_to_cpu, offload_state_to_cpu)
-        if any(setting is not None for setting in (memory_tree, max_pending_frames, policy)):
-            inference_state[SESSION_KEY] = Session(config, pending, rule)
+        if any(setting is not None for setting in (memory_tree, max_pending_frames, policy, keep_alternatives)):
+            keep = self.keep_alternatives if keep_alternatives is None else keep_alternatives
+            inference_state[SESSION_KEY] = Session(config, pending, rule, review=Review() if keep else None)
         # SAM 2 does the same here: the backbone is warm and the frame most likely to be clicked is cached.
         self.image_features(inference_state, frame_idx=0)
         return inference_state
@@ -117,9 +123,11 @@ class SessionPredictor(StepwisePredictor):
     def session(self, inference_state: dict[str, Any]) -> Session:
         """What belongs to the video; made where it is not there yet."""
         if SESSION_KEY not in inference_state:
-            inference_state[SESSION_KEY] = Session(self.memory_tree, self.max_pending_frames, self.policy)
-        session: Session = inference_state[SESSION_KEY]
-        return session
+            review = Review() if self.keep_alternatives else None
+            session = Session(self.memory_tree, self.max_pending_frames, self.policy, review=review)
+            inference_state[SESSION_KEY] = session
+        found: Session = inference_state[SESSION_KEY]
+        return found
 
     def tree_config(self, inference_state: dict[str, Any]) -> MemoryTreeConfig:
         """The settings of the video's trees now, keys of the authors' fork included."""

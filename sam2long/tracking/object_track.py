@@ -15,6 +15,7 @@ from sam2long.search.policy import Policy
 from sam2long.search.tree import MemoryNode, MemoryTree
 from sam2long.state.memories import FrameMemories
 from sam2long.state.object_past import ObjectPast
+from sam2long.state.review import Review
 from sam2long.tracking.answers import Answers
 from sam2long.tracking.merging import Agreement
 from sam2long.tracking.waiting import offload
@@ -29,12 +30,14 @@ class PassSettings:
         policy: what is put forward, selected and remembered.
         max_pending_frames: see `SAM2LongVideoPredictor`.
         max_obj_ptrs: `min(num_frames, max_obj_ptrs_in_encoder)`.
+        review: where doubtful frames are kept, if they are.
     """
 
     config: MemoryTreeConfig
     policy: Policy
     max_pending_frames: int | None
     max_obj_ptrs: int
+    review: Review | None = None
 
     def remember(self, memory: FrameMemories, newest: FrameMemory) -> FrameMemories:
         """What a pathway remembers after `newest`."""
@@ -148,12 +151,20 @@ class ObjectTrack:
         tree = step.tree
         parents = {node: node.parent for node in step.slots if node.parent is not None}
         tree.grow(step.frame_idx, step.slots)
+        self._review(tree.pending[-1])
         self._pop_decided()
         if self._settings.max_pending_frames is not None:
             while len(tree.pending) > self._settings.max_pending_frames:
                 tree.decide_oldest()
                 self._pop_decided()
         self._agreement.compare(tree, parents)
+
+    def _review(self, frame: Pending) -> None:
+        # Those that the frame's own decisions drop were not encoded and cannot be shown.
+        alive = [node.output for node in frame.nodes if node.output is not None]
+        if self._settings.review is not None:
+            config = self._settings.config
+            self._settings.review.consider(self.past.obj_id, frame.frame_idx, alive, frame.margin, config)
 
     def pass_conditioning_frame(self, frame_idx: int) -> None:
         """Where the user gave the answer, it is known: the tree is decided, and goes on from the corrected memory."""

@@ -24,6 +24,8 @@ from sam2long.search.policy import PAPER, Policy
 from sam2long.state.archive import ArchiveReader, ArchiveWriter
 from sam2long.state.corrections import Corrections
 from sam2long.state.interactive import InteractivePredictor
+from sam2long.state.review import restored as restored_review
+from sam2long.state.review import saved as saved_review
 from sam2long.state.session import SESSION_KEY, LeftPass, Session
 from sam2long.tracking.passes import pass_settings, start_propagation
 
@@ -123,6 +125,7 @@ def _structure(predictor: InteractivePredictor, state: dict[str, Any], archive: 
         "max_pending_frames": session.max_pending_frames if session else predictor.max_pending_frames,
         "policy": (session.policy if session else predictor.policy).name,
         "recent": archive.put(session.recent.by_object() if session else {}),
+        "review": archive.put(saved_review(session.review) if session and session.review else None),
         "open_pass": archive.put(open_pass),
         "unfinished": archive.put(propagation.unfinished() if propagation else None),
         "left": archive.put(_left_pass(session)),
@@ -152,6 +155,8 @@ def _fill(
     state.update(archive.get(saved["state"]))
     policy = _policy(predictor, saved.get("policy", PAPER.name))
     session = state[SESSION_KEY] = Session(archive.get(saved["config"]), saved["max_pending_frames"], policy)
+    if (review := archive.get(saved.get("review"))) is not None:
+        session.review = restored_review(review)
     for obj_id, frames in archive.get(saved["recent"]).items():
         for frame in frames:
             session.recent.add(obj_id, frame)

@@ -256,3 +256,25 @@ def test_without_reads_by_position(monkeypatch: pytest.MonkeyPatch) -> None:
     source = open_frames(one_by_one())
     for t in (3, 0, 2, 1):
         np.testing.assert_array_equal(source[t], picture(t))
+
+
+@forks
+def test_a_decoder_among_the_parents_garbage_is_not_freed_by_a_child(tmp_path: Path) -> None:
+    """What nobody holds any more, and was not collected before the fork: a stream that was not read to its end."""
+    program = f"""
+import gc, os, signal
+from sam2long.frames import stream_frames
+gc.disable()
+frames = stream_frames({str(write_clip(tmp_path / "clip.mp4", num_frames=NUM_FRAMES))!r})
+next(frames)
+garbage = [frames]
+garbage.append(garbage)
+del frames, garbage
+child = os.fork()
+if child == 0:
+    signal.alarm(30)
+    gc.collect()
+    os._exit(0)
+os._exit(abs(os.waitstatus_to_exitcode(os.waitpid(child, 0)[1])))
+"""
+    assert subprocess.run([sys.executable, "-c", program], timeout=120, check=False).returncode == 0

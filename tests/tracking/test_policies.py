@@ -12,7 +12,7 @@ import pytest
 import torch
 from interaction_calls import BRANCHING, NUM_FRAMES, Clip, State, track
 from sam2.modeling.sam2_base import NO_OBJ_SCORE
-from support import assert_same, build_golden, captured_golden
+from support import assert_same, build_golden, captured_golden, moving_disks
 
 from sam2long import SAM2LongVideoPredictor
 from sam2long.model.evidence import appearance, maskness
@@ -190,3 +190,14 @@ def test_what_is_said_to_show_has_the_decoders_mask(predictor: SAM2LongVideoPred
     assert (float(hidden.object_score_logits), float(visible.object_score_logits)) == (-4.0, 0.5)
     assert torch.equal(hidden.memory.obj_ptr, predictor.no_obj_ptr)
     assert not torch.equal(visible.memory.obj_ptr, predictor.no_obj_ptr)
+
+
+def test_notes_of_a_long_past_are_saved(predictor: SAM2LongVideoPredictor, path: Path) -> None:
+    clip = moving_disks(40)
+    state = start(predictor, clip, policy="distractor")
+    track(predictor, state)
+    predictor.save_state(state, path)
+    loaded = predictor.load_state(path, clip[0])
+    assert state["output_dict_per_obj"][0]["non_cond_frame_outputs"][1].packed() is not None, "the past is packed"
+    assert predictor.get_scores(loaded, 1) == predictor.get_scores(state, 1)
+    assert all(len(scores.note) == 2 for scores in predictor.get_scores(loaded, 1).values())
