@@ -63,8 +63,7 @@ def build_sam2long_video_predictor(
         vos_optimized: compile all components.
         memory_tree: settings of the tree: a `MemoryTreeConfig`, a name, a path, or None for the paper's.
         max_pending_frames, capture, policy: see `SAM2LongVideoPredictor`.
-        image_size: pixels, a multiple of 32, that frames are resized to, both ways; None takes the config's (1024).
-            Half of it is several times faster, and outside what SAM 2's weights were trained at.
+        image_size: pixels, a multiple of 32, that frames are resized to, both ways; None takes the config's.
 
     Raises:
         FileNotFoundError: if the config or the checkpoint does not exist.
@@ -72,8 +71,7 @@ def build_sam2long_video_predictor(
         RuntimeError: if the checkpoint does not fit the model.
     """
     tree_config = load_memory_tree(memory_tree)  # bad settings stop here, before any weight is loaded
-    if image_size is not None:
-        require_image_size(image_size)
+    require_image_size(image_size)
     if mode not in ("eval", "train"):
         raise ValueError(f"mode must be 'eval' or 'train', got {mode!r}")
     if ckpt_path is not None and not Path(ckpt_path).is_file():

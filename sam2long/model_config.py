@@ -46,8 +46,10 @@ def compose_config(config: ModelConfigLike, overrides: Iterable[str] = ()) -> Di
 _PIXELS = 32  # a feature of the coarsest level of SAM 2's image encoder
 
 
-def require_image_size(image_size: int) -> None:
-    """Raises ValueError unless frames of this size give whole features at every level."""
+def require_image_size(image_size: int | None) -> None:
+    """Raises ValueError unless frames of this size give whole features at every level; None is the config's own."""
+    if image_size is None:
+        return
     is_count = isinstance(image_size, Integral) and not isinstance(image_size, bool)
     if not is_count or image_size < _PIXELS or image_size % _PIXELS:
         raise ValueError(f"image_size {image_size!r} must be a multiple of {_PIXELS}")

@@ -53,7 +53,7 @@ def run(args: argparse.Namespace) -> int:
 
 
 def url_of(name: str) -> str:
-    """The address of a checkpoint, as the script checkpoints/download_ckpts.sh has it; its variable replaces the base."""
+    """The address of a checkpoint, as checkpoints/download_ckpts.sh has it; the same variable replaces the base."""
     script = (resource_dir("checkpoints") / _SCRIPT).read_text(encoding="utf-8")
     (base,) = re.findall(r'base_url="\$\{SAM2LONG_CHECKPOINT_URL:-([^}]+)\}"', script)
     folders = dict(re.findall(r'^\s*(\S+)\) echo "\$base_url/(\w+)/\$1\.pt"', script, re.MULTILINE))
@@ -82,11 +82,11 @@ def _append_missing(url: str, part: Path) -> None:
         answer: Any = urllib.request.urlopen(request, timeout=60)
     except urllib.error.HTTPError as error:
         if have and error.code == 416:  # nothing is missing, or the file is another one: the checks below tell
-            total = (error.headers.get("Content-Range") or "").rpartition("/")[2]
-            if total == str(have):
+            whole = (error.headers.get("Content-Range") or "").rpartition("/")[2]
+            if whole == str(have):
                 return
             part.unlink()
-            raise OSError(f"{part} had {have} bytes, the server's file has {total or 'others'}") from error
+            raise OSError(f"{part} had {have} bytes, the server's file has {whole or 'others'}") from error
         raise
     with answer:
         rest = have if answer.status == 206 else 0
