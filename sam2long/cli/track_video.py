@@ -67,7 +67,7 @@ def _checked_prompts(job: TrackJob, video: FrameSource, record: RunRecord) -> li
     again = {(prompt.frame_idx, prompt.obj_id) for prompt in job.prompts}
     kept = [prompt for prompt in earlier if (prompt.frame_idx, prompt.obj_id) not in again]
     prompts = [*kept, *job.prompts] if job.going == "correct" else earlier or list(job.prompts)
-    if job.going != "resume":  # a corrected frame has two prompts, the run's and the correction's
+    if job.going != "resume" or not earlier:  # a corrected frame has two, the run's and the correction's
         check_prompts(prompts, num_frames=len(video), height=video.height, width=video.width)
     if job.direction == "backward" and all(prompt.frame_idx == 0 for prompt in job.prompts):
         raise UserError("--direction backward: there is nothing before frame 0; show the object on a later frame")

@@ -192,6 +192,10 @@ def test_what_is_not_the_same_run_is_refused(video: Path, tmp_path: Path, capsys
     ):
         assert track(video, out, *options) == 2, options
         assert message in capsys.readouterr().err
+    assert track(video, tmp_path / "none", "--point", "6400,45", "--resume") == 2  # begun anew, and checked as such
+    assert "lies outside the frame" in capsys.readouterr().err
+    assert track(video, tmp_path / "none", "--resume") == 2
+    assert "nothing to track" in capsys.readouterr().err
     assert track(video, tmp_path / "none", *CLICK, "--correct") == 2
     assert "holds no run; track first" in capsys.readouterr().err
     assert not (tmp_path / "none").exists()
