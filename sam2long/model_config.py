@@ -128,7 +128,10 @@ def _compose_text(text: str, overrides: Iterable[str]) -> DictConfig:
 
 def _compose_given(config: Mapping[Any, Any], overrides: Iterable[str]) -> DictConfig:
     """A config that is one already: a whole one, or its `model`."""
-    whole = config if "model" in config else {"model": config}
+    if "model" in config:
+        whole = config
+    else:  # part of a larger config, to which its values may refer
+        whole = {"model": OmegaConf.to_container(config, resolve=True) if isinstance(config, DictConfig) else config}
     # `_global_`: Hydra would otherwise take the file's folder for a package
     return _compose_text("# @package _global_\n" + OmegaConf.to_yaml(OmegaConf.create(whole)), overrides)
 

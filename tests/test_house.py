@@ -21,7 +21,7 @@ FLOORS = [
     ("build",),
     ("predictor", "model_config"),
     ("tracking",),
-    ("state",),
+    ("state", "exports"),
     ("model", "views"),
     ("policies",),
     ("search",),

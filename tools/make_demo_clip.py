@@ -16,7 +16,7 @@ from pathlib import Path
 
 import numpy as np
 
-from sam2long.cli.overlay_video import mp4_writer
+from sam2long.exports.encoding import mp4_writer
 from sam2long.files import replacing
 from sam2long.synthetic import render, sample_scene
 from sam2long.views.visualize import BoolArray

@@ -11,9 +11,9 @@ import numpy as np
 from PIL import Image, ImageDraw, ImageFont
 
 from sam2long.cli.outputs import ResultFolder
-from sam2long.cli.overlay_video import mp4_writer
 from sam2long.cli.prompts import Prompt
 from sam2long.evaluation.measures import jaccard
+from sam2long.exports.encoding import mp4_writer
 from sam2long.files import replacing
 from sam2long.frames import FrameSource
 from sam2long.search.scores import FrameScores

@@ -72,7 +72,7 @@ def _compare(sam2: ResultFolder, tree: ResultFolder) -> None:
     from tqdm import tqdm
 
     from sam2long.cli.comparison import SAM2, TREE, Comparison
-    from sam2long.cli.overlay_video import DEFAULT_FPS
+    from sam2long.exports.encoding import DEFAULT_FPS
     from sam2long.frames import open_frames
 
     (prompt,) = read_prompt_file(PROMPTS)

@@ -7,27 +7,19 @@ from contextlib import ExitStack, contextmanager, suppress
 from dataclasses import replace
 from fractions import Fraction
 from importlib.util import find_spec
-from itertools import count
 from pathlib import Path
-from typing import Any, Protocol
+from typing import Any
 
 import numpy as np
 
 from sam2long.cli.errors import UserError
 from sam2long.cli.outputs import ResultFolder
 from sam2long.cli.prompts import Prompt
+from sam2long.exports.encoding import DEFAULT_FPS as DEFAULT_FPS
+from sam2long.exports.encoding import mp4_writer
 from sam2long.files import replacing
 from sam2long.frames import FrameSource
-from sam2long.frames.decoding import ffmpeg_path
-from sam2long.frames.display import Display
 from sam2long.views.visualize import UInt8Array, draw_prompt, overlay
-
-DEFAULT_FPS = Fraction(24)
-_SQUARE_AND_EVEN = Display()
-
-
-class FrameWriter(Protocol):
-    def __call__(self, frame: UInt8Array, /) -> None: ...
 
 
 def require_av() -> None:
@@ -62,39 +54,6 @@ def painted(picture: UInt8Array, id_map: UInt8Array | None, prompts: Sequence[Pr
     for prompt in prompts:
         picture = draw_prompt(picture, obj_id=prompt.obj_id, points=prompt.points, labels=prompt.labels, box=prompt.box)
     return picture
-
-
-@contextmanager
-def mp4_writer(
-    path: Path, fps: Fraction, size: tuple[int, int], display: Display = _SQUARE_AND_EVEN
-) -> Iterator[FrameWriter]:
-    """A function that appends RGB frames, uint8 [H, W, 3] of `size` (H, W), to an H.264 mp4.
-
-    They are shown at the times of `display` where it has some, else at `fps`, in pixels of its shape. Odd sizes get one
-    more row or column, a copy of the last: yuv420p, which every player reads, needs even ones.
-    """
-    import av
-
-    odd_height, odd_width = size[0] % 2, size[1] % 2
-    # faststart: a browser can begin to play before it has the whole file.
-    with av.open(ffmpeg_path(path), "w", format="mp4", options={"movflags": "+faststart"}) as container:
-        stream = container.add_stream("h264", rate=fps, options={"crf": "20", "preset": "fast"})
-        stream.height, stream.width = size[0] + odd_height, size[1] + odd_width
-        stream.pix_fmt = "yuv420p"
-        stream.codec_context.sample_aspect_ratio = display.pixel_aspect
-        if display.ticks is not None:
-            stream.codec_context.time_base = display.tick
-        place = count()
-
-        def write(frame: UInt8Array, /) -> None:
-            even = np.pad(frame, ((0, odd_height), (0, odd_width), (0, 0)), mode="edge")
-            picture = av.VideoFrame.from_ndarray(even, format="rgb24")
-            if display.ticks is not None:
-                picture.pts, picture.time_base = int(display.ticks[next(place)]), display.tick
-            container.mux(stream.encode(picture))
-
-        yield write
-        container.mux(stream.encode())
 
 
 class GrowingOverlay:

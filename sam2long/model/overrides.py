@@ -22,7 +22,13 @@ _KNOWN_ROOTS = ("sam2", "sam2long", "torch", "builtins")
 
 def overridden_steps(predictor: Any) -> list[str]:
     """Which of `STEPS` are neither sam2's nor ours: a subclass has them, or someone put them there."""
-    return [name for name in STEPS if hasattr(predictor, name) and not _is_known(getattr(predictor, name))]
+    return [name for name in STEPS if not all(_is_known(method) for method in _definitions(predictor, name))]
+
+
+def _definitions(predictor: Any, name: str) -> list[Any]:
+    """Everything of that name on the object and its classes: ours may hide a patch of sam2's."""
+    holders = [vars(predictor), *(vars(cls) for cls in type(predictor).__mro__)]
+    return [holder[name] for holder in holders if name in holder]
 
 
 def _is_known(method: Any) -> bool:

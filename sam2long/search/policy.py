@@ -22,6 +22,7 @@ from sam2long.search.selection import Candidate, RememberedFrame, SelectFunction
 
 FrameT = TypeVar("FrameT", bound=RememberedFrame)
 Want = Literal["masks", "maskness", "appearance"]
+WANTS: frozenset[Want] = frozenset({"masks", "maskness", "appearance"})
 Note = tuple[float, ...]
 
 
@@ -77,7 +78,7 @@ class Policy:
     """A rule for what a tree's pathways put forward, which live on, and what they remember.
 
     Attributes:
-        name: under which it is listed, saved and shown.
+        name: under which it is listed, saved and shown; give your own one of its own.
         wants: evidence about every candidate mask that is computed on the device and copied to the host with the
             scores: "masks" (low-res), "maskness", "appearance".
         propose: (the decoder's candidates of one slot, situation) -> the candidates of the slot. A candidate whose
@@ -91,13 +92,18 @@ class Policy:
             `occlusion_score` and `note`. Called again, in order, over the committed past where a tree begins anew.
     """
 
-    name: str = "paper"
+    name: str = "custom"
     wants: frozenset[Want] = frozenset()
     propose: ProposeFunction = propose_as_paper
     select: SelectFunction = select_candidates
     note: NoteFunction | None = None
     advance: AdvanceFunction | None = None
     remember: RememberFunction = remember_as_paper
+
+    def __post_init__(self) -> None:
+        object.__setattr__(self, "wants", frozenset(self.wants))
+        if unknown := sorted(self.wants - WANTS):
+            raise ValueError(f"policy {self.name!r} wants {unknown}; there are {sorted(WANTS)}")
 
     def with_functions(
         self, select: SelectFunction, choose: Callable[[tuple[Any, ...], Any, MemoryTreeConfig, int], tuple[Any, ...]]
@@ -113,4 +119,4 @@ class Policy:
         return replace(policy, remember=remember)
 
 
-PAPER = Policy()
+PAPER = Policy("paper")

@@ -112,7 +112,8 @@ class ArchiveWriter:
     def _put_frame(self, frame: TrackedFrame) -> dict[str, Any]:
         packed = frame.packed()
         if packed is None:
-            return {"type": "TrackedFrame", **{key: self.put(frame[key]) for key in _FRAME_KEYS}}
+            carried = {} if frame.carry is None else {"carry": self.put(frame.carry)}
+            return {"type": "TrackedFrame", **{key: self.put(frame[key]) for key in _FRAME_KEYS}, **carried}
         self._packed.append((*packed, frame[SCORES_KEY]))
         record = {"packed": len(self._packed) - 1, "maskmem_features": self.put(frame["maskmem_features"])}
         note = frame[SCORES_KEY].note

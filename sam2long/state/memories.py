@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Hashable
 from typing import Any, Protocol
 
 from sam2.modeling.sam2_utils import select_closest_cond_frames
@@ -87,7 +87,7 @@ class CommittedMemories:
 
     def recall(
         self, frame_idx: int, remember: Remember, before: FrameMemories | None = None
-    ) -> tuple[FrameMemories, float]:
+    ) -> tuple[FrameMemories, float, Hashable]:
         """What a pathway would remember before `frame_idx` had it tracked the committed past itself.
 
         Args:
@@ -96,7 +96,8 @@ class CommittedMemories:
             before: what is remembered of a past that the state does not hold any more (a stream's).
 
         Returns:
-            The remembered frames (features may be missing), and the cumulative score there.
+            The remembered frames (features may be missing), the cumulative score there, and what was carried on from
+            the newest of them (None where that frame is long past).
         """
         step = 1 if self._reverse else -1
         tracked, conditioning = self._outputs["non_cond_frame_outputs"], self._outputs["cond_frame_outputs"]
@@ -111,7 +112,8 @@ class CommittedMemories:
         for t in reversed(history):
             memory = remember(memory, memory_of(t, tracked[t]))
         scores: FrameScores | None = tracked[history[0]].get(SCORES_KEY) if history else None
-        return memory, scores.cumulative_score if scores else 0.0
+        carry = getattr(tracked[history[0]], "carry", None) if history else None
+        return memory, scores.cumulative_score if scores else 0.0, carry
 
 
 def _older(frames: tuple[FrameMemory, ...], history: list[int]) -> tuple[FrameMemory, ...]:

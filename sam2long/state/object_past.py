@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Hashable
 from typing import Any, Protocol
 
 from torch import Tensor
@@ -93,7 +94,13 @@ class ObjectPast:
             memory.features = self._model.restore_features(self._state, self.obj_id, memory.frame_idx)
 
     def commit(
-        self, frame_idx: int, hypothesis: Hypothesis, pred_masks: Tensor, levels: Tensor, scores: FrameScores
+        self,
+        frame_idx: int,
+        hypothesis: Hypothesis,
+        pred_masks: Tensor,
+        levels: Tensor,
+        scores: FrameScores,
+        carry: Hashable = None,
     ) -> None:
         """Write a decided frame into SAM 2's state, in SAM 2's format plus its scores.
 
@@ -103,6 +110,7 @@ class ObjectPast:
             pred_masks: its finished low-res logits, [1, 1, h, w].
             levels: `quantise` of them.
             scores: of the frame.
+            carry: what its pathway carries on from it.
         """
         frame = TrackedFrame(
             features=hypothesis.memory.features,
@@ -113,6 +121,7 @@ class ObjectPast:
             scores=scores,
             storage_device=self._state["storage_device"],
             levels=levels,
+            carry=carry,
         )
         self._outputs()["non_cond_frame_outputs"][frame_idx] = frame
         self._recent.add(self.obj_id, frame)

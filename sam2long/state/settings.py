@@ -91,7 +91,7 @@ class SessionPredictor(StepwisePredictor):
     ) -> dict[str, Any]:
         """An inference state over frames as the model reads them (`ModelFrames`, `HeldFrames`)."""
         config, pending = self.checked_settings(memory_tree, max_pending_frames)
-        rule = self.policy if policy is None else load_policy(policy)
+        rule = load_policy(self.policy if policy is None else policy)
         self._begin_to_capture()
         inference_state = new_inference_state(frames, self.device, offload_video_to_cpu, offload_state_to_cpu)
         if any(setting is not None for setting in (memory_tree, max_pending_frames, policy, keep_alternatives)):
@@ -124,7 +124,7 @@ class SessionPredictor(StepwisePredictor):
         """What belongs to the video; made where it is not there yet."""
         if SESSION_KEY not in inference_state:
             review = Review() if self.keep_alternatives else None
-            session = Session(self.memory_tree, self.max_pending_frames, self.policy, review=review)
+            session = Session(self.memory_tree, self.max_pending_frames, load_policy(self.policy), review=review)
             inference_state[SESSION_KEY] = session
         found: Session = inference_state[SESSION_KEY]
         return found

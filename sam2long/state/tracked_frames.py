@@ -9,7 +9,7 @@ pass come back to the frame.
 from __future__ import annotations
 
 from collections import deque
-from collections.abc import ItemsView, Iterator, ValuesView
+from collections.abc import Hashable, ItemsView, Iterator, ValuesView
 from typing import Any
 
 import torch
@@ -38,6 +38,7 @@ class TrackedFrame(dict[str, Any]):
 
     Args:
         levels: `quantise(pred_masks)`, if it is known already.
+        carry: what the pathway that was decided for carried on from here, until the frame is compacted.
     """
 
     def __init__(
@@ -51,6 +52,7 @@ class TrackedFrame(dict[str, Any]):
         scores: FrameScores,
         storage_device: torch.device,
         levels: Tensor | None = None,
+        carry: Hashable = None,
     ) -> None:
         super().__init__(
             maskmem_features=None if features is None else features.to(storage_device, non_blocking=True),
@@ -60,6 +62,7 @@ class TrackedFrame(dict[str, Any]):
             object_score_logits=object_score_logits,
         )
         self[SCORES_KEY] = scores
+        self.carry = carry
         # Copies to the host start now and are read when the frame is compacted, many frames later: no waiting.
         self._device, self._storage_device = obj_ptr.device, storage_device
         self._occlusion_score = scores.occlusion_score
@@ -69,7 +72,7 @@ class TrackedFrame(dict[str, Any]):
 
     def compact(self, shelf: Shelf) -> None:
         """Keep a few kilobytes on the shelf; does nothing but free recomputed features the second time."""
-        self["maskmem_features"] = None
+        self["maskmem_features"] = self.carry = None
         if self._levels is not None and isinstance(self._host_ptr, Tensor):
             self["pred_masks"] = PackedMask.pack(self._levels.numpy(), shelf)
             self["obj_ptr"] = self["object_score_logits"] = None
@@ -99,6 +102,7 @@ class TrackedFrame(dict[str, Any]):
         frame._device, frame._storage_device = device, storage_device
         frame._occlusion_score = scores.occlusion_score
         frame._levels, frame._host_ptr = None, obj_ptr
+        frame.carry = None
         return frame
 
     def __getitem__(self, key: str) -> Any:

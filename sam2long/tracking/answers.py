@@ -88,7 +88,7 @@ class Answers:
             frame.distinct_pathways,
             memory.note,
         )
-        self._past.commit(frame_idx, hypothesis, pred_masks, levels, scores)
+        self._past.commit(frame_idx, hypothesis, pred_masks, levels, scores, frame.nodes[0].carry)
         waited_on_host = hypothesis.mask_logits.device.type != pred_masks.device.type
         self._committed[frame_idx] = pred_masks.cpu() if waited_on_host else pred_masks
 

@@ -38,8 +38,10 @@ class Course:
         """The arguments of `propagate_in_video`, checked.
 
         Raises:
-            ValueError: for a direction that does not exist, or one that `reverse` contradicts.
+            ValueError: for a direction that does not exist, or one that `reverse` contradicts; for a negative start.
         """
+        if start is not None and start < 0:
+            raise ValueError(f"start_frame_idx={start} is negative: frames count from 0")
         if direction is None:
             return cls(start, count, reverse, progress=progress)
         if direction not in _DIRECTIONS:
@@ -64,6 +66,6 @@ class Course:
             return self.over, range(0)
         start = self.start if first is None else first
         order = processing_order(inference_state, start, self.count, self.reverse)
-        if not self.returns:
+        if not self.returns or not order:
             return order, range(0)
         return order, processing_order(inference_state, order.start, self.count, reverse=True)[1:]

@@ -114,8 +114,8 @@ class ObjectTrack:
     def _plant(self, frame_idx: int) -> Tree:
         """A tree that grows from the committed past."""
         before, self._before = self._before, None
-        memory, score = self.past.memories.recall(frame_idx, self._settings.remember, before)
-        root: Node = MemoryNode(frame_idx, score, remembered=memory.recent, anchors=memory.anchors)
+        memory, score, carry = self.past.memories.recall(frame_idx, self._settings.remember, before)
+        root: Node = MemoryNode(frame_idx, score, remembered=memory.recent, anchors=memory.anchors, carry=carry)
         self.tree = MemoryTree.plant(root, self._settings.config.num_pathways)
         return self.tree
 

@@ -10,6 +10,7 @@ import torch
 from tqdm import tqdm
 
 from sam2long.frame_bar import FrameBar
+from sam2long.frames import HeldFrames
 from sam2long.model.sam2_predictor import SAM2VideoPredictor
 from sam2long.model.suitability import check_model_suits_tree
 from sam2long.state.interactive import Answer, InteractivePredictor
@@ -40,7 +41,13 @@ def start_propagation(
 
 
 def run_course(predictor: InteractivePredictor, inference_state: dict[str, Any], course: Course) -> Iterator[Answer]:
-    """`propagate_in_video`: by SAM 2's own code, or with the trees of the video's objects."""
+    """`propagate_in_video`: by SAM 2's own code, or with the trees of the video's objects.
+
+    Raises:
+        ValueError: for a stream.
+    """
+    if isinstance(inference_state["images"], HeldFrames):
+        raise ValueError("this inference state is of a stream: give its frames to track_frame, one by one")
     if predictor.tree_config(inference_state).num_pathways == 1:
         yield from _run_as_sam2(predictor, inference_state, course)
         return
@@ -109,7 +116,8 @@ def _tracked(session: Session, propagation: TreePass, open_pass: OpenPass, progr
         except Exception:
             # What was tracked before the failure is an answer too; it comes before the error does.
             session.hands_over = True
-            yield from propagation.ready(early=True)
+            if propagation.intact:
+                yield from propagation.ready(early=True)
             raise
 
 

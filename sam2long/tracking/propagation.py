@@ -123,14 +123,15 @@ class Propagation:
         if steps:
             self._run(frame_idx, steps)
         # Nothing is decided before the frame's computation has succeeded: an unreadable frame loses no other.
+        self.intact = False  # until all objects have moved on
         self._waiting.append(frame_idx)
-        self.intact = True
         for track in conditioned:
             track.pass_conditioning_frame(frame_idx)
         for track, step in steps:
             track.take(step)
         for track in self.tracks.values():
             track.offload_long_waits(self._waiting)
+        self.intact = True
 
     def _known(self, frame_idx: int) -> bool:
         """Whether an earlier pass, which this one continues, has tracked the frame: then it only has to be yielded."""
@@ -160,14 +161,9 @@ class Propagation:
     def ready(self, *, early: bool = False) -> Iterator[tuple[int, list[Any], Tensor]]:
         """Frames decided for every object, in processing order, as `propagate_in_video` yields them.
 
-        A frame is committed to SAM 2's state when it is yielded: whoever stops there finds nothing beyond it.
-
-        Args:
-            early: also frames that are not decided, for the best pathway so far. The trees keep all pathways; a frame
-                that a continued pass decides otherwise is put right in SAM 2's state.
-
-        Yields:
-            (frame_idx, obj_ids, logits), the logits float32 [num_objects, 1, video_height, video_width].
+        A frame is committed to SAM 2's state when it is yielded: whoever stops there finds nothing beyond it. `early`:
+        also frames that are not decided, for the best pathway so far. The trees keep all pathways; a frame that a
+        continued pass decides otherwise is put right in SAM 2's state.
         """
         tracks = self.tracks.values()
         for track in tracks:
@@ -176,15 +172,18 @@ class Propagation:
                 track.answers.take(frame_idx)
             track.answers.overruled.clear()
         while self._waiting and (early or all(track.answers.knows(self._waiting[0]) for track in tracks)):
+            intact, self.intact = self.intact, False  # until the frame is handed out
             frame_idx = self._waiting.popleft()
-            for track in tracks:
-                track.answer_early(frame_idx)
             self._commit(frame_idx, tracks)
             answers = [track.answers.take(frame_idx).to(self._device, non_blocking=True) for track in tracks]
-            yield frame_idx, self.obj_ids, self._model.at_video_res(self._state, torch.cat(answers, dim=0))
+            masks = self._model.at_video_res(self._state, torch.cat(answers, dim=0))
+            self.intact = intact
+            yield frame_idx, self.obj_ids, masks
 
     def _commit(self, frame_idx: int, tracks: Iterable[ObjectTrack]) -> None:
-        """Write a frame into SAM 2's state, the masks of all objects finished in one batch."""
+        """Write a frame into SAM 2's state, decided or not, the masks of all objects finished in one batch."""
+        for track in tracks:
+            track.answer_early(frame_idx)
         due = [(track, hypothesis) for track in tracks if (hypothesis := track.answers.due(frame_idx)) is not None]
         if due:
             # Those that waited long lie on the host, or are on their way there: the device keeps the order of copies.
@@ -259,7 +258,7 @@ class Propagation:
         Args:
             last: the last frame that was yielded; asked for again, it is answered as it was.
         """
-        self._ahead.extend(self._waiting)
+        self._ahead.extendleft(reversed(self._waiting))  # tracked before those the earlier pass itself went on from
         self._waiting.clear()
         self._again = last
 

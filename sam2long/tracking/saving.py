@@ -19,7 +19,7 @@ import torch
 from torch import Tensor
 
 from sam2long.frames import HeldFrames, ModelFrames, open_frames
-from sam2long.policies import POLICIES
+from sam2long.policies import POLICIES, PolicyLike, load_policy
 from sam2long.search.policy import PAPER, Policy
 from sam2long.state.archive import ArchiveReader, ArchiveWriter
 from sam2long.state.corrections import Corrections
@@ -69,6 +69,7 @@ def load_state(
     offload_video_to_cpu: bool | None,
     offload_state_to_cpu: bool | None,
     preload: bool,
+    policy: PolicyLike,
 ) -> dict[str, Any]:
     """See `SAM2LongVideoPredictor.load_state`."""
     about, tensors = _read(Path(path))
@@ -87,7 +88,11 @@ def load_state(
             frames, offload_video_to_cpu=video_to_cpu, offload_state_to_cpu=state_to_cpu
         )
         with _damage_named(path):
-            _fill(predictor, state, json.loads(tensors[_STRUCTURE].numpy().tobytes()), tensors)
+            structure = json.loads(tensors[_STRUCTURE].numpy().tobytes())
+        of_here = load_policy(predictor.policy if policy is None else policy)
+        rule = _policy(path, structure.get("policy", _policy_name(PAPER)), of_here, says_so=policy is not None)
+        with _damage_named(path):
+            _fill(predictor, state, structure, tensors, rule)
         return state
     except BaseException:
         if source is not video:
@@ -123,7 +128,7 @@ def _structure(predictor: InteractivePredictor, state: dict[str, Any], archive: 
         "state": archive.put({key: state[key] for key in _STATE_KEYS}),
         "config": archive.put(predictor.tree_config(state)),
         "max_pending_frames": session.max_pending_frames if session else predictor.max_pending_frames,
-        "policy": (session.policy if session else predictor.policy).name,
+        "policy": _policy_name(session.policy if session else load_policy(predictor.policy)),
         "recent": archive.put(session.recent.by_object() if session else {}),
         "review": archive.put(saved_review(session.review) if session and session.review else None),
         "open_pass": archive.put(open_pass),
@@ -143,7 +148,11 @@ def _left_pass(session: Session | None) -> dict[str, Any] | None:
 
 
 def _fill(
-    predictor: InteractivePredictor, state: dict[str, Any], saved: dict[str, Any], tensors: Mapping[str, Tensor]
+    predictor: InteractivePredictor,
+    state: dict[str, Any],
+    saved: dict[str, Any],
+    tensors: Mapping[str, Tensor],
+    policy: Policy,
 ) -> None:
     """Make a new state the saved one."""
     archive = ArchiveReader(tensors, state["device"], state["storage_device"])
@@ -153,7 +162,6 @@ def _fill(
         state["obj_ids"].append(obj_id)
         state["obj_id_to_idx"][obj_id], state["obj_idx_to_id"][obj_idx] = obj_idx, obj_id
     state.update(archive.get(saved["state"]))
-    policy = _policy(predictor, saved.get("policy", PAPER.name))
     session = state[SESSION_KEY] = Session(archive.get(saved["config"]), saved["max_pending_frames"], policy)
     if (review := archive.get(saved.get("review"))) is not None:
         session.review = restored_review(review)
@@ -175,13 +183,23 @@ def _fill(
         propagation.take_up(unfinished)
 
 
-def _policy(predictor: InteractivePredictor, name: str) -> Policy:
-    """The policy of that name: the predictor's, if that is what it is called, or one of those listed."""
-    if predictor.policy.name == name:
-        return predictor.policy
-    if name not in POLICIES:
-        raise ValueError(f"saved with a policy {name!r}, which is not listed: load it with a predictor that has it")
-    return POLICIES[name]
+def _policy_name(policy: Policy) -> list[Any]:
+    """The name, and whether it is a listed policy's."""
+    return [policy.name, POLICIES.get(policy.name) == policy]
+
+
+def _policy(path: Any, saved: list[Any], given: Policy, *, says_so: bool) -> Policy:
+    """The policy that a state was saved with: a listed one by its name, another if it is the one given.
+
+    Raises:
+        ValueError: if it is neither.
+    """
+    name, listed = saved
+    if says_so or (not listed and given.name == name):
+        return given
+    if listed and name in POLICIES:
+        return POLICIES[name]
+    raise ValueError(f"{path} was saved with a policy {name!r} of its own: load it with load_state(..., policy=...)")
 
 
 def _require_equal(path: Any, what: str, saved: dict[str, int], given: dict[str, int]) -> None:

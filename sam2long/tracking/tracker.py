@@ -147,6 +147,7 @@ class TrackingPredictor(InteractivePredictor):
         offload_video_to_cpu: bool | None = None,
         offload_state_to_cpu: bool | None = None,
         preload: bool = False,
+        policy: PolicyLike = None,
     ) -> dict[str, Any]:
         """The inference state that `save_state` wrote, on this predictor's device.
 
@@ -155,6 +156,7 @@ class TrackingPredictor(InteractivePredictor):
             video: the same video, in whatever form `init_state` takes.
             offload_video_to_cpu, offload_state_to_cpu: as in `init_state`; None as it was saved.
             preload: as in `init_state`.
+            policy: None takes the one it was saved with: a listed one, or the predictor's own if it has that name.
 
         Returns:
             A state as `init_state` returns it. `resume_propagation` goes on with a pass that was open.
@@ -163,7 +165,7 @@ class TrackingPredictor(InteractivePredictor):
             ImportError: without safetensors (extra `state`). FileNotFoundError: if file or video is not there.
             ValueError: if the file is no complete save, or of another video, model or version.
         """
-        return saving.load_state(self, path, video, offload_video_to_cpu, offload_state_to_cpu, preload)
+        return saving.load_state(self, path, video, offload_video_to_cpu, offload_state_to_cpu, preload, policy)
 
     def resume_propagation(
         self, inference_state: dict[str, Any], *, progress: bool = True

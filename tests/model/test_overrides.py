@@ -92,3 +92,14 @@ def test_a_subclass_of_ours_is_named_too(clip: Clip) -> None:
 
     (message,) = warned(Mine.from_sam2(build_sam2_golden()), clip)
     assert message.startswith("_run_single_frame_inference: ")
+
+
+def test_a_patch_of_sam2s_class_is_named_though_ours_hides_it(monkeypatch: pytest.MonkeyPatch, clip: Clip) -> None:
+    as_it_is = SAM2VideoPredictor._run_single_frame_inference
+
+    def mine(self: Any, *args: Any, **kwargs: Any) -> Any:
+        return as_it_is(self, *args, **kwargs)
+
+    monkeypatch.setattr(SAM2VideoPredictor, "_run_single_frame_inference", mine)
+    (message,) = warned(build_golden(), clip)
+    assert "_run_single_frame_inference" in message

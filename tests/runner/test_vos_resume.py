@@ -222,6 +222,11 @@ def test_results_are_put_in_their_place_when_they_are_whole(tmp_path: Path) -> N
     assert [path.name for path in tmp_path.iterdir()] == ["data"]
 
 
+def heed_ctrl_c() -> None:
+    """A shell lets what it starts in the background ignore Ctrl-C, and these tests may run there."""
+    signal.signal(signal.SIGINT, signal.SIG_DFL)
+
+
 @pytest.mark.skipif(sys.platform != "linux", reason="reads /proc")
 def test_an_interrupted_job_ends_its_workers_and_says_so(tmp_path: Path) -> None:
     layout = plain_dataset(tmp_path / "data", {"alpha": 4, "beta": 300})
@@ -233,6 +238,7 @@ def test_an_interrupted_job_ends_its_workers_and_says_so(tmp_path: Path) -> None
         stderr=subprocess.PIPE,
         text=True,
         env=environment,
+        preexec_fn=heed_ctrl_c,
     ) as job:
         in_the_middle(job)
         workers = tracking_children(job.pid)

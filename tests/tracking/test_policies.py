@@ -19,6 +19,7 @@ from sam2long.model.evidence import appearance, maskness
 from sam2long.model.image_features import ImageFeatures
 from sam2long.model.memory_bank import MemoryBank
 from sam2long.policies import POLICIES
+from sam2long.policies.forgetting import DecayingScores
 from sam2long.search.picking import Pick
 from sam2long.search.policy import PAPER, Memory, Policy, Situation
 from sam2long.search.selection import Candidate, choose_memory, select_one
@@ -201,3 +202,52 @@ def test_notes_of_a_long_past_are_saved(predictor: SAM2LongVideoPredictor, path:
     assert state["output_dict_per_obj"][0]["non_cond_frame_outputs"][1].packed() is not None, "the past is packed"
     assert predictor.get_scores(loaded, 1) == predictor.get_scores(state, 1)
     assert all(len(scores.note) == 2 for scores in predictor.get_scores(loaded, 1).values())
+
+
+def test_a_policy_of_ones_own_is_not_taken_for_a_listed_one(
+    predictor: SAM2LongVideoPredictor, clip: Clip, path: Path
+) -> None:
+    for own in (
+        Policy(propose=DecayingScores(0.2)),
+        Policy("forgetting", propose=DecayingScores(0.2)),
+        Policy("mine", propose=DecayingScores(0.2)),
+    ):
+        state = start(predictor, clip, policy=own)
+        track(predictor, state)
+        predictor.save_state(state, path)
+        with pytest.raises(ValueError, match=rf"{path.name} was saved with a policy '{own.name}' of its own"):
+            predictor.load_state(path, clip[0])
+        assert predictor.session(predictor.load_state(path, clip[0], policy=own)).policy is own
+        theirs = SAM2LongVideoPredictor.from_sam2(predictor, policy=own)
+        assert theirs.session(theirs.load_state(path, clip[0])).policy is own
+    with pytest.raises(ValueError, match=r"wants \['masses'\]; there are"):
+        Policy("odd", frozenset({"masses"}))  # type: ignore[arg-type]
+
+
+def test_what_a_pathway_carries_outlives_a_prompt(predictor: SAM2LongVideoPredictor, clip: Clip, path: Path) -> None:
+    """A new object plants new trees; what was carried on from the frame before goes on with them."""
+
+    def count(chosen: Candidate, situation: Situation) -> int:
+        return 1 + (situation.carry if isinstance(situation.carry, int) else 0)
+
+    def note_count(chosen: Candidate, decoded: Sequence[Candidate], situation: Situation) -> tuple[float, ...]:
+        return (float(count(chosen, situation)),)
+
+    counting = Policy("counting", note=note_count, advance=count)
+    state = predictor.init_stream(clip[0][0], memory_tree=BRANCHING, policy=counting, max_pending_frames=0)
+    predictor.add_new_mask(state, 0, 1, clip[1][0, 0])
+    for t in range(1, 9):
+        if t == 5:
+            predictor.add_new_mask(state, 4, 2, clip[1][1, 4])
+        predictor.track_frame(state, clip[0][t])
+    assert [scores.note for scores in predictor.get_scores(state, 1).values()] == [(float(t),) for t in range(1, 9)]
+    assert [scores.note for scores in predictor.get_scores(state, 2).values()] == [(float(t),) for t in range(1, 5)]
+
+    video = start(predictor, clip, policy=counting)
+    for _ in zip(predictor.propagate_in_video(video), range(6), strict=False):
+        pass
+    predictor.save_state(video, path)
+    loaded = predictor.load_state(path, clip[0], policy=counting)
+    predictor.add_new_points_or_box(loaded, 5, 1, points=[[3.0, 3.0]], labels=[0])
+    track(predictor, loaded, start_frame_idx=5)
+    assert predictor.get_scores(loaded, 1)[6].note == (5.0,), "frame 5 was shown, frame 4 was the fourth"

@@ -12,6 +12,7 @@ from interaction_calls import BRANCHING, NUM_FRAMES, Clip, State, changed, commi
 from support import assert_same
 
 from sam2long import MemoryTreeConfig, SAM2LongVideoPredictor
+from sam2long.tracking.object_track import ObjectTrack
 
 ORDERS = {"forward": list(range(NUM_FRAMES)), "reverse": list(range(NUM_FRAMES - 1, -1, -1))}
 
@@ -151,3 +152,67 @@ def test_two_suspended_passes_take_turns(predictor: SAM2LongVideoPredictor, clip
     assert [t for t, _, _ in forward] == [13]
     assert [t for t, _, _ in backward] == [1, 0]
     assert np.isfinite([score.cumulative_score for score in predictor.get_scores(state, 1).values()]).all()
+
+
+def test_stopping_in_a_pass_that_goes_on_and_ends_early_keeps_the_order(
+    predictor: SAM2LongVideoPredictor, clip: Clip
+) -> None:
+    """What the first pass had tracked ahead lies behind what the second has decided, and is asked for after it."""
+    expected = track(predictor, _two_objects(predictor, clip))
+    state = _two_objects(predictor, clip)
+    stop_at(predictor, state, 4, max_frame_num_to_track=11)
+    stop_at(predictor, state, 5, start_frame_idx=5, max_frame_num_to_track=2)
+    rest = track(predictor, state, start_frame_idx=6)
+    assert_same(rest, {t: masks for t, masks in expected.items() if t >= 6})
+
+
+def _two_objects(predictor: SAM2LongVideoPredictor, clip: Clip) -> State:
+    state = start(predictor, clip)
+    predictor.add_new_mask(state, 0, 2, clip[1][1, 0])
+    return state
+
+
+@pytest.mark.parametrize("place", ["take", "at_video_res"])
+def test_an_interruption_half_way_through_a_frame_is_no_place_to_go_on_from(
+    place: str, predictor: SAM2LongVideoPredictor, clip: Clip, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    state = _two_objects(predictor, clip)
+    passing, seen = predictor.propagate_in_video(state), {}
+    for frame_idx, _, masks in passing:
+        seen[frame_idx] = masks.clone()
+        if frame_idx == 4:
+            break
+    where, calls = (ObjectTrack, 0) if place == "take" else (SAM2LongVideoPredictor, 0)
+    as_it_is = getattr(where, place)
+
+    def interrupted(*args: Any) -> Any:
+        nonlocal calls
+        calls += 1
+        if calls == (2 if place == "take" else 1):  # the second object's
+            raise KeyboardInterrupt
+        return as_it_is(*args)
+
+    with monkeypatch.context() as patch:
+        patch.setattr(where, place, interrupted)
+        with pytest.raises(KeyboardInterrupt):
+            seen.update((frame_idx, masks.clone()) for frame_idx, _, masks in passing)
+    rest = track(predictor, state, start_frame_idx=max(seen) + 1)
+    assert list(rest) == list(range(max(seen) + 1, NUM_FRAMES))
+    fresh = _two_objects(predictor, clip)  # as if the pass had ended there, and its pathways were not known
+    stop_at(predictor, fresh, max(seen))
+    predictor.session(fresh).left = None
+    assert_same(rest, track(predictor, fresh, start_frame_idx=max(seen) + 1))
+
+
+def test_streams_have_no_passes_and_starts_are_not_negative(predictor: SAM2LongVideoPredictor, clip: Clip) -> None:
+    stream = predictor.init_stream(clip[0][0])
+    predictor.add_new_mask(stream, 0, 1, clip[1][0, 0])
+    with pytest.raises(ValueError, match="of a stream: give its frames to track_frame"):
+        next(predictor.propagate_in_video(stream))
+    state = start(predictor, clip)
+    with pytest.raises(ValueError, match="start_frame_idx=-1 is negative"):
+        next(predictor.propagate_in_video(state, start_frame_idx=-1))
+    assert track(predictor, state, start_frame_idx=NUM_FRAMES + 3, direction="both") == {}
+    with pytest.raises(ValueError, match="unknown object id 'ghost'"):
+        predictor.clear_all_prompts_in_frame(state, 0, "ghost")
+    assert state["obj_ids"] == [1]

@@ -1,0 +1,117 @@
+"""What `sam2long track` wrote, as exports take it."""
+
+from __future__ import annotations
+
+import json
+import math
+from collections.abc import Iterator, Mapping
+from dataclasses import fields
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from sam2long.evaluation.masks import read_labels
+from sam2long.exports.frame_masks import ObjId
+from sam2long.frames import FrameSource, open_frames
+from sam2long.frames.images import list_images, natural_key
+from sam2long.search.scores import FrameScores
+from sam2long.views.visualize import BoolArray
+
+
+class TrackedResults:
+    """The results folder of a run, and its video where that can be found.
+
+    Args:
+        folder: what was `-o` of the run.
+        video: where the video is now; without it, where the run had it, if it is still there.
+
+    Attributes:
+        video: the video's path, as given or as the run had it.
+        source: its frames; None where it is not found.
+        names: frame index -> name, of the tracked frames in the order of time.
+        obj_ids: of all objects that were prompted or tracked.
+
+    Raises:
+        FileNotFoundError: the folder is no run's.
+        ValueError: nothing was tracked, a file is damaged, the video is another one, or without the video it is not
+            known which frame a mask is of.
+    """
+
+    def __init__(self, folder: Path, video: str | None = None) -> None:
+        self._masks, self._folder = folder / "masks", folder
+        if not (folder / "run.json").is_file():
+            raise FileNotFoundError(f"{folder} has no run.json: give the folder that `sam2long track -o` wrote")
+        run = self._read("run.json", "video", "num_frames", "prompts")
+        written = sorted((path.stem for path in self._masks.glob("*.png") if path.name[0] != "."), key=natural_key)
+        if not written:
+            raise ValueError(f"{self._masks} holds no masks: nothing was tracked")
+        objects = self._read("scores.json", "objects")["objects"] if (folder / "scores.json").is_file() else []
+        self._scores = {of["obj_id"]: {frame["frame"]: frame for frame in of["frames"]} for of in objects}
+        self.obj_ids: tuple[ObjId, ...] = tuple(
+            sorted({prompt["obj_id"] for prompt in run["prompts"]} | self._scores.keys())
+        )
+        self.video = str(video or run["video"])
+        # A URL or a pipe of then is not read again unasked.
+        self.source = open_frames(self.video) if video or Path(self.video).exists() else None
+        self.names = self._indexed(written, run["num_frames"])
+
+    @property
+    def image_suffix(self) -> str:
+        """Of the video's files, with its dot; .jpg of a video file, as ffmpeg makes images of it by habit."""
+        path = Path(self.video)
+        images = list_images(path) if path.is_dir() else []
+        return images[0].suffix if images else ".jpg"
+
+    def __iter__(self) -> Iterator[tuple[int, tuple[ObjId, ...], BoolArray]]:
+        """(frame index, `obj_ids`, masks bool [N, H, W]) of each tracked frame, in the order of time."""
+        for frame_idx, name in self.names.items():
+            labels = read_labels(self._masks / f"{name}.png")
+            yield frame_idx, self.obj_ids, np.stack([labels == obj_id for obj_id in self.obj_ids])
+
+    def __len__(self) -> int:
+        return len(self.names)
+
+    def scores(self, obj_id: ObjId) -> Mapping[int, FrameScores]:
+        """What the tree knew of an object, by frame index; empty for one without scores."""
+        names = [field.name for field in fields(FrameScores) if field.name != "note"]
+
+        def number(value: Any) -> Any:
+            return math.inf if value is None else value  # JSON has no infinity: a margin without a runner-up is null
+
+        return {
+            t: FrameScores(**{name: number(frame[name]) for name in names}, note=tuple(frame.get("note", ())))
+            for t, frame in self._scores.get(obj_id, {}).items()
+        }
+
+    def _read(self, name: str, *keys: str) -> Any:
+        try:
+            content = json.loads((self._folder / name).read_text(encoding="utf-8"))
+        except ValueError as error:
+            raise ValueError(f"{self._folder / name} is damaged: {error}") from error
+        if missing := [key for key in keys if not isinstance(content, dict) or key not in content]:
+            raise ValueError(f"{self._folder / name} has no {missing[0]!r}: `sam2long track` did not write it")
+        return content
+
+    def _indexed(self, written: list[str], num_frames: int | None) -> dict[int, str]:
+        """Frame index -> name: masks are called as frames, and which frame that is the video knows."""
+        if self.source is not None:
+            return _by_source(self.source, written, self.video)
+        if num_frames is None:  # a stream's are counted
+            return {int(name): name for name in written}
+        if len(written) == num_frames:
+            return dict(enumerate(written))
+        known = {frame["name"]: t for of in self._scores.values() for t, frame in of.items()}
+        if missing := [name for name in written if name not in known]:
+            raise ValueError(
+                f"{self.video} is gone, and {len(written)} of {num_frames} frames were tracked: which one "
+                f"{missing[0]}.png is only the video tells; say where it is now (--video)"
+            )
+        return dict(sorted((known[name], name) for name in written))
+
+
+def _by_source(source: FrameSource, written: list[str], video: str) -> dict[int, str]:
+    indices = {source.name(t): t for t in range(len(source))}
+    if missing := [name for name in written if name not in indices]:
+        raise ValueError(f"{video} is not the video that was tracked: it has no frame {missing[0]}")
+    return dict(sorted((indices[name], name) for name in written))
