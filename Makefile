@@ -4,6 +4,9 @@ VENV := .venv
 BIN := $(VENV)/bin
 # The tests' models are tiny: two processes of one thread each take a third of the time of one with two threads.
 WORKERS ?= 2
+# Where pip finds PyTorch. Without a GPU, CPU builds are a tenth of the size:
+#   make demo TORCH_INDEX=https://download.pytorch.org/whl/cpu
+TORCH_INDEX ?=
 PYTEST := OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n $(WORKERS) --dist worksteal
 
 .PHONY: venv demo test test-all lint clean
@@ -14,7 +17,7 @@ venv: $(VENV)/.done
 $(VENV)/.done: pyproject.toml
 	test -x $(BIN)/python || $(PYTHON) -m venv $(VENV)
 	$(BIN)/pip install -q setuptools wheel
-	$(BIN)/pip install -q torch torchvision
+	$(BIN)/pip install -q $(if $(TORCH_INDEX),--index-url $(TORCH_INDEX)) torch torchvision
 	SAM2_BUILD_CUDA=0 $(BIN)/pip install -q --no-build-isolation sam2
 	$(BIN)/pip install -q --no-build-isolation -e '.[dev]'
 	touch $@

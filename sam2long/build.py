@@ -17,7 +17,7 @@ from omegaconf import OmegaConf
 from sam2long.config import MemoryTreeLike, load_memory_tree
 from sam2long.model.captures import check_device_captures
 from sam2long.model.sam2_predictor import OFFICIAL_MODELS
-from sam2long.model_config import ModelConfigLike, compose_config
+from sam2long.model_config import ModelConfigLike, compose_config, require_image_size, set_image_size
 from sam2long.policies import PolicyLike, load_policy
 from sam2long.predictor import SAM2LongVideoPredictor
 from sam2long.weights_file import require_weights
@@ -46,6 +46,7 @@ def build_sam2long_video_predictor(
     max_pending_frames: int | None = None,
     capture: bool | None = None,
     policy: PolicyLike = None,
+    image_size: int | None = None,
 ) -> SAM2LongVideoPredictor:
     """Build a predictor; the counterpart of sam2's `build_sam2_video_predictor`.
 
@@ -62,6 +63,7 @@ def build_sam2long_video_predictor(
         vos_optimized: compile all components.
         memory_tree: settings of the tree: a `MemoryTreeConfig`, a name, a path, or None for the paper's.
         max_pending_frames, capture, policy: see `SAM2LongVideoPredictor`.
+        image_size: pixels, a multiple of 32, that frames are resized to, both ways; None takes the config's.
 
     Raises:
         FileNotFoundError: if the config or the checkpoint does not exist.
@@ -69,10 +71,11 @@ def build_sam2long_video_predictor(
         RuntimeError: if the checkpoint does not fit the model.
     """
     tree_config = load_memory_tree(memory_tree)  # bad settings stop here, before any weight is loaded
+    require_image_size(image_size)
     if mode not in ("eval", "train"):
         raise ValueError(f"mode must be 'eval' or 'train', got {mode!r}")
     if ckpt_path is not None and not Path(ckpt_path).is_file():
-        raise FileNotFoundError(f"no checkpoint at {str(ckpt_path)!r}; checkpoints/download_ckpts.sh fetches SAM 2's")
+        raise FileNotFoundError(f"no checkpoint at {str(ckpt_path)!r}; `sam2long download` fetches SAM 2's")
     if ckpt_path is not None:
         require_weights(ckpt_path)
     device = torch.device(device or ("cuda" if torch.cuda.is_available() else "cpu"))
@@ -84,7 +87,7 @@ def build_sam2long_video_predictor(
     given = {"max_pending_frames": max_pending_frames, "capture": capture}
     settings |= {name: value for name, value in given.items() if value is not None}
     rule = load_policy(policy)
-    model = _instantiate(config_file, overrides, settings)
+    model = _instantiate(config_file, overrides, settings, image_size)
     if policy is not None:
         model.policy = rule
     if ckpt_path is not None:
@@ -102,9 +105,13 @@ def _overrides(extra: Iterable[str], apply_postprocessing: bool, vos_optimized: 
     return [*overrides, *extra, *(_POSTPROCESSING if apply_postprocessing else ())]
 
 
-def _instantiate(config_file: ModelConfigLike, overrides: Sequence[str], settings: dict[str, Any]) -> Any:
+def _instantiate(
+    config_file: ModelConfigLike, overrides: Sequence[str], settings: dict[str, Any], image_size: int | None
+) -> Any:
     cfg = compose_config(config_file, overrides)
     OmegaConf.resolve(cfg)
+    if image_size is not None:
+        set_image_size(cfg.model, image_size)
     try:
         return instantiate(cfg.model, _recursive_=True, **settings)
     except InstantiationException as error:
@@ -128,6 +135,12 @@ def build_sam2long_video_predictor_hf(model_id: str, **kwargs: Any) -> SAM2LongV
         ValueError: if the id is not known.
         ImportError: if `huggingface_hub` is not installed.
     """
+    config_name, ckpt_path = fetch_from_hub(model_id)
+    return build_sam2long_video_predictor(config_name, ckpt_path, **kwargs)
+
+
+def fetch_from_hub(model_id: str) -> tuple[str, str]:
+    """The config name and the checkpoint's path, downloaded unless it was before; see the function above."""
     if model_id not in OFFICIAL_MODELS:
         raise ValueError(f"unknown model id {model_id!r}; known: {sorted(OFFICIAL_MODELS)}")
     try:
@@ -135,8 +148,7 @@ def build_sam2long_video_predictor_hf(model_id: str, **kwargs: Any) -> SAM2LongV
     except ImportError as error:
         raise ImportError("the hub needs huggingface_hub: pip install huggingface_hub (extra sam2long[hub])") from error
     config_name, checkpoint_name = OFFICIAL_MODELS[model_id]
-    ckpt_path = hf_hub_download(repo_id=model_id, filename=checkpoint_name)
-    return build_sam2long_video_predictor(config_name, ckpt_path, **kwargs)
+    return config_name, hf_hub_download(repo_id=model_id, filename=checkpoint_name)
 
 
 def load_checkpoint(model: torch.nn.Module, ckpt_path: str | PathLike[str]) -> None:

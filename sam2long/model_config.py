@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import tempfile
 from collections.abc import Iterable, Mapping
+from numbers import Integral
 from os import PathLike
 from pathlib import Path
 from typing import Any
@@ -40,6 +41,28 @@ def compose_config(config: ModelConfigLike, overrides: Iterable[str] = ()) -> Di
         name = config if isinstance(config, (str, PathLike)) else "the given config"
         raise ValueError(f"{name} describes no model (model.image_encoder); see configs/demo.yaml")
     return cfg
+
+
+_PIXELS = 32  # a feature of the coarsest level of SAM 2's image encoder
+
+
+def require_image_size(image_size: int | None) -> None:
+    """Raises ValueError unless frames of this size give whole features at every level; None is the config's own."""
+    if image_size is None:
+        return
+    is_count = isinstance(image_size, Integral) and not isinstance(image_size, bool)
+    if not is_count or image_size < _PIXELS or image_size % _PIXELS:
+        raise ValueError(f"image_size {image_size!r} must be a multiple of {_PIXELS}")
+
+
+def set_image_size(model: DictConfig, image_size: int) -> None:
+    """Change the size that frames are resized to, with what depends on it in a model's config."""
+    model.image_size = int(image_size)
+    side = int(image_size) // model.get("backbone_stride", 16)
+    # SAM 2's rotary encodings are made for this grid, and made again wherever another one comes.
+    for attention in OmegaConf.select(model, "memory_attention.layer", default={}).values():
+        if isinstance(attention, DictConfig) and "feat_sizes" in attention:
+            attention.feat_sizes = [side, side]
 
 
 def require_config(config: str | PathLike[str]) -> None:

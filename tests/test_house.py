@@ -26,7 +26,7 @@ FLOORS = [
     ("policies",),
     ("search",),
     ("config", "datasets"),
-    ("evaluation", "frames", "synthetic", "resources", "files", "weights_file"),
+    ("evaluation", "frames", "synthetic", "resources", "files", "frame_bar", "weights_file"),
 ]
 FLOOR_OF = {room: floor for floor, rooms in enumerate(reversed(FLOORS)) for room in rooms}
 # `from_pretrained` asks the builder, as sam2's does: inside the function alone.

@@ -10,7 +10,7 @@ import argparse
 import sys
 
 from sam2long import __version__
-from sam2long.cli import batch, bench, boxes, demo, evaluate, export, table, track, vos
+from sam2long.cli import batch, bench, boxes, demo, download, evaluate, export, table, track, vos
 from sam2long.cli.errors import Parser, UserError
 from sam2long.cli.interrupt import terminated_as_interrupted
 from sam2long.cli.saying import set_up
@@ -52,6 +52,7 @@ def _parser() -> argparse.ArgumentParser:
         "export": (export, "export what `track` wrote: COCO, MOT, YouTube-VOS, CSV, NumPy, overlay, cut-outs ..."),
         "eval": (evaluate, "score predictions by the rules of a benchmark's official tool"),
         "table": (table, "a table of evaluations beside the paper's numbers"),
+        "download": (download, "fetch SAM 2's official checkpoints"),
         "demo": (demo, "SAM 2 beside the memory tree on the embedded clip, with the embedded model"),
         "bench": (bench, "measure accuracy or speed"),
     }

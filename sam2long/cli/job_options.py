@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 from sam2long.cli.errors import UserError
 from sam2long.cli.job_progress import conclude, observer
 from sam2long.cli.model import add_model_arguments, choose_model
+from sam2long.cli.speed import add_speed_arguments, check_speed
 
 if TYPE_CHECKING:
     from sam2long.config import MemoryTreeConfig
@@ -66,14 +67,7 @@ def _add_tracking(how: Any) -> None:
         dest="vos_optimized",
         help="compile the model",
     )
-    how.add_argument("--image-size", metavar="PIXELS", type=int, help="of the model's input (default: the config's)")
-    how.add_argument(
-        "--precision", choices=("auto", "bf16", "fp32"), default="auto", help="default auto: bf16 on CUDA, else fp32"
-    )
-    how.add_argument(
-        "--max-pending", metavar="N", type=int,
-        help="let a frame's decision wait for N later ones at most (default: as long as hypotheses compete)",
-    )  # fmt: skip
+    add_speed_arguments(how)
 
 
 def tracker_settings(args: argparse.Namespace) -> TrackerSettings:
@@ -82,12 +76,9 @@ def tracker_settings(args: argparse.Namespace) -> TrackerSettings:
     Raises:
         UserError: if an option makes no sense, or a file is missing.
     """
-    if args.max_pending is not None and args.max_pending < 0:
-        raise UserError(f"--max-pending {args.max_pending} must be 0 or more")
+    check_speed(args)
     if args.workers is not None and args.workers < 1:
         raise UserError(f"--workers {args.workers} must be 1 or more")
-    if args.image_size is not None and (args.image_size < 32 or args.image_size % 32):
-        raise UserError(f"--image-size {args.image_size} must be a multiple of 32")
     if args.capture and args.vos_optimized:
         raise UserError("--capture and --use_vos_optimized_video_predictor exclude each other: give one")
     from sam2long.runner.worker import TrackerSettings

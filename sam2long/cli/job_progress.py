@@ -8,8 +8,6 @@ import time
 from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
 
-from tqdm import tqdm
-
 from sam2long.cli.errors import UserError
 
 if TYPE_CHECKING:
@@ -26,7 +24,9 @@ class Bar:
 
     def __call__(self, kind: str, of: Mapping[str, Any]) -> None:
         if kind == "start" and of["videos"]:
-            self._bar = tqdm(total=of["frames"], desc=f"{of['videos']} videos", unit="frame", file=sys.stderr)
+            from sam2long.frame_bar import FrameBar  # not above: tqdm reads TQDM_DISABLE when it is imported
+
+            self._bar = FrameBar(total=of["frames"], desc=f"{of['videos']} videos", file=sys.stderr)
         elif self._bar is None:
             return
         elif kind == "frames":
@@ -42,7 +42,8 @@ class JsonLines:
 
     def __init__(self) -> None:
         self._out = sys.stdout
-        self._frames = self._total = 0
+        self._frames = 0
+        self._total: Any = 0
         self._start = self._told = 0.0
 
     def __call__(self, kind: str, of: Mapping[str, Any]) -> None:
@@ -59,7 +60,8 @@ class JsonLines:
 
     def _progress(self, now: float) -> dict[str, Any]:
         elapsed = now - self._start
-        left = elapsed / self._frames * (self._total - self._frames) if self._frames > 0 else None
+        known = self._frames > 0 and self._total is not None  # of a stream it is not
+        left = elapsed / self._frames * (self._total - self._frames) if known else None
         rounded = None if left is None else round(left, 1)
         return {"frames_done": self._frames, "frames_total": self._total, "seconds_left": rounded}
 

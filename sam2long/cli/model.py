@@ -5,7 +5,7 @@ from __future__ import annotations
 import argparse
 from dataclasses import replace
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from sam2long.cli.errors import UserError
 from sam2long.config import MemoryTreeConfig, load_memory_tree
@@ -13,8 +13,11 @@ from sam2long.model_choice import OFFICIAL_CONFIGS, ModelChoice, embedded_model
 from sam2long.policies import POLICIES
 from sam2long.weights_file import require_weights
 
+if TYPE_CHECKING:
+    from sam2long.runner.worker import TrackerSettings
 
-def build_model(choice: ModelChoice) -> Any:
+
+def build_model(choice: ModelChoice | TrackerSettings) -> Any:
     """The predictor (`SAM2LongVideoPredictor`).
 
     Raises:
@@ -29,7 +32,11 @@ def build_model(choice: ModelChoice) -> Any:
 def add_model_arguments(parser: argparse.ArgumentParser) -> None:
     model = parser.add_argument_group("model (default: the small embedded one)")
     model.add_argument("--config", help="a sam2 config name or a path to a YAML; known for official checkpoints")
-    model.add_argument("--checkpoint", type=Path, help="weights; checkpoints/download_ckpts.sh fetches SAM 2's")
+    model.add_argument(
+        "--checkpoint",
+        type=Path,
+        help="weights, a file or an id such as facebook/sam2.1-hiera-large; `sam2long download` fetches SAM 2's",
+    )
     model.add_argument("--device", help="cpu, cuda, cuda:1, mps ... (default: cuda where there is one)")
     model.add_argument(
         "--capture", action="store_true", help="replay what a frame launches on a GPU as CUDA graphs (experimental)"
@@ -67,7 +74,9 @@ def _choose_files(config: str | None, checkpoint: Path | None) -> tuple[str, Pat
         embedded = embedded_model()
         return embedded.config, embedded.checkpoint
     if not checkpoint.is_file():
-        fetch = f"; fetch it with checkpoints/download_ckpts.sh {checkpoint.stem}"
+        if len(checkpoint.parts) == 2 and checkpoint.parts[0] == "facebook":
+            return _from_hub(config, checkpoint.as_posix())
+        fetch = f"; fetch it with: sam2long download {checkpoint.stem}"
         raise UserError(f"no checkpoint {checkpoint}{fetch if checkpoint.stem in OFFICIAL_CONFIGS else ''}")
     try:
         require_weights(checkpoint)
@@ -84,6 +93,18 @@ def _choose_files(config: str | None, checkpoint: Path | None) -> tuple[str, Pat
     except FileNotFoundError as error:
         raise UserError(str(error)) from None
     return config, checkpoint
+
+
+def _from_hub(config: str | None, model_id: str) -> tuple[str, Path]:
+    from sam2long.build import fetch_from_hub
+
+    try:
+        official, path = fetch_from_hub(model_id)
+    except (ValueError, ImportError) as error:
+        raise UserError(str(error)) from error
+    except OSError as error:  # huggingface_hub's are among them
+        raise UserError(f"cannot fetch {model_id}: {error}", exit_status=1) from error
+    return config or official, Path(path)
 
 
 def _choose_tree(args: argparse.Namespace) -> MemoryTreeConfig:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import math
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import asdict, fields
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -23,8 +23,8 @@ _PALETTE = davis_palette().tobytes()
 
 
 class ResultFolder:
-    """`run.json` (what was run), `masks/NAME.png`, `scores.json`, `overlay.mp4`; `--preview` adds `preview.png`, the
-    demo `comparison.*`.
+    """`run.json` (what was run), `masks/NAME.png`, `scores.json`, `overlay.mp4`, `state/` (to go on from); `--preview`
+    adds `preview.png`, the demo `comparison.*`.
 
     Making one checks the folder and changes nothing; `begin` clears an earlier run's results.
 
@@ -52,22 +52,42 @@ class ResultFolder:
             what = "results of an earlier run" if self.run.exists() else f"files ({visible[0].name} ...)"
             raise UserError(f"{path} already holds {what}: give -o another folder, or add --overwrite")
 
+    def state(self, number: int) -> Path:
+        """The inference state after a round: 0 is the run's own, the others are its corrections."""
+        return self.path / "state" / f"{number}.safetensors"
+
     def begin(self, run: Mapping[str, Any]) -> None:
         """Make the folder, remove an earlier run's files from it, and note what is run now.
+
+        Killed on the way, it leaves no state of one run beside the `run.json` of another.
 
         Raises:
             UserError: if the folder cannot be written.
         """
         try:
-            if self.run.exists():  # the sign of an earlier run: other people's files stay
+            was_run = self.run.exists()  # the sign of an earlier run: other people's files stay
+            if was_run:
+                _remove(self.path.glob("state/*.safetensors*"))
+            self.path.mkdir(parents=True, exist_ok=True)
+            self.write_run(run)
+            if was_run:
                 unfinished = self.path.rglob(".*.part")  # a killed run's
-                pictures = (self.overlay, self.comparison, self.figure)
-                for old in (*self.masks.glob("*.png"), *unfinished, self.scores, *pictures):
-                    old.unlink(missing_ok=True)
-            self.masks.mkdir(parents=True, exist_ok=True)
-            _write_json(self.run, run)
+                _remove([*self.masks.glob("*.png"), *unfinished, self.scores, *self._pictures])
+            self.masks.mkdir(exist_ok=True)
         except OSError as error:
             raise UserError(f"cannot write to {self.path}: {error}") from error
+
+    @property
+    def _pictures(self) -> tuple[Path, ...]:
+        return self.overlay, self.comparison, self.figure
+
+    def write_run(self, run: Mapping[str, Any]) -> None:
+        """Write `run.json`."""
+        _write_json(self.run, run)
+
+    def count_masks(self, names: Iterable[str]) -> int:
+        """How many of the frames have one."""
+        return sum((self.masks / f"{name}.png").exists() for name in names)
 
     def write_mask(self, name: str, id_map: UInt8Array) -> None:
         """Write object ids, uint8 [H, W], as an indexed PNG in DAVIS colours."""
@@ -115,6 +135,11 @@ class ResultFolder:
             )
             for frame in frames
         }
+
+
+def _remove(files: Iterable[Path]) -> None:
+    for old in list(files):
+        old.unlink(missing_ok=True)
 
 
 def _write_json(path: Path, content: Mapping[str, Any]) -> None:

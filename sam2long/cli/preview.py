@@ -11,7 +11,7 @@ from PIL import Image
 from sam2long.cli.model import build_model
 from sam2long.cli.prompts import add_to_predictor, check_prompts
 from sam2long.cli.saying import say
-from sam2long.cli.track_job import TrackJob, failed, id_map, precision, say_what_is_shown
+from sam2long.cli.track_job import TrackJob, failed, id_map, say_what_is_shown
 from sam2long.cli.track_video import open_video
 from sam2long.files import replacing
 from sam2long.views.visualize import UInt8Array, side_by_side
@@ -31,7 +31,7 @@ def write_preview(job: TrackJob) -> None:
     with open_video(job.video) as source:
         check_prompts(job.prompts, num_frames=len(source), height=source.height, width=source.width)
         say_what_is_shown(job)
-        predictor = build_model(job.model)
+        predictor = build_model(job.settings)
         try:
             pictures = _pictures(job, source, predictor)
             job.results.path.mkdir(parents=True, exist_ok=True)
@@ -47,9 +47,10 @@ def _pictures(job: TrackJob, source: FrameSource, predictor: Any) -> dict[int, U
     import torch
 
     from sam2long.cli.overlay_video import painted
+    from sam2long.runner.tracking import computing_in
 
     shown: dict[int, UInt8Array] = {}
-    with torch.inference_mode(), precision(predictor.device, job.fp32):
+    with torch.inference_mode(), computing_in(predictor.device, job.precision):
         state = predictor.init_state(source, offload_state_to_cpu=True)
         for prompt in job.prompts:
             t, obj_ids, mask_logits = add_to_predictor(predictor, state, prompt)

@@ -79,10 +79,11 @@ def _mask_prompts(where: str, entry: dict[str, Any], frame_idx: int, origin: str
         raise UserError(f"{where}.mask: expected the path of an image, got {name!r}")
     obj_id = _integer(f"{where}.obj_id", entry["obj_id"]) if "obj_id" in entry else None
     try:
-        masks = read_masks(path.parent / name, obj_id)
+        file = path.parent / name
+        masks = read_masks(file, obj_id)
     except UserError as error:
         raise UserError(f"{where}.mask: {error}") from None
-    return [Prompt(frame_idx, k, mask=pixels, origin=origin) for k, pixels in masks.items()]
+    return [Prompt(frame_idx, k, mask=pixels, mask_file=file, origin=origin) for k, pixels in masks.items()]
 
 
 def _points(where: str, value: Any) -> tuple[Point, ...]:

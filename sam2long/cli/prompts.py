@@ -29,6 +29,7 @@ class Prompt:
         labels: one for every point: 1 on the object, 0 not on it.
         box: (x0, y0, x1, y1) in pixels of the video.
         mask: bool [H, W].
+        mask_file: where the mask was read.
         origin: where it was given, in front of error messages.
     """
 
@@ -38,6 +39,7 @@ class Prompt:
     labels: tuple[int, ...] = ()
     box: Box | None = None
     mask: MaskArray | None = field(default=None, compare=False)
+    mask_file: Path | None = field(default=None, compare=False)
     origin: str = field(default="", compare=False)
 
     @property
@@ -78,7 +80,8 @@ def prompts_from_options(
         if points or box is not None:
             raise UserError("--mask already says which pixels are the object: give it without --point and --box")
         masks = read_masks(mask, obj_id)
-        return [Prompt(frame_idx, k, mask=pixels, origin=f"mask {mask}: ") for k, pixels in masks.items()]
+        origin = f"mask {mask}: "
+        return [Prompt(frame_idx, k, mask=pixels, mask_file=mask, origin=origin) for k, pixels in masks.items()]
     if not points and box is None:
         return []
     return [

@@ -10,9 +10,11 @@ import sys
 LEVELS = ("debug", "info", "warning", "error")
 
 
-def add_saying_arguments(parser: argparse.ArgumentParser) -> None:
+def add_saying_arguments(parser: argparse.ArgumentParser, *, json_progress: bool = False) -> None:
     group = parser.add_argument_group("messages")
     group.add_argument("--quiet", action="store_true", help="print nothing but errors, and draw no bars")
+    if json_progress:
+        group.add_argument("--json-progress", action="store_true", help="what happens, as lines of JSON on stdout")
     group.add_argument("--log-level", choices=LEVELS, help="what to log on stderr (default: warning)")
 
 
@@ -22,9 +24,10 @@ def set_up(args: argparse.Namespace) -> None:
     level = getattr(args, "log_level", None) or ("error" if quiet else "warning")
     logging.basicConfig(level=level.upper(), format="sam2long: %(levelname)s: %(message)s")
     logging.getLogger().setLevel(level.upper())
-    if quiet:
+    as_json = bool(getattr(args, "json_progress", False))
+    if quiet or as_json:
         os.environ["TQDM_DISABLE"] = "1"  # read when tqdm is imported, by sam2 too
-    _say.quiet = quiet
+    _say.quiet = quiet or as_json
 
 
 def say(line: str) -> None:

@@ -3,21 +3,27 @@
 from __future__ import annotations
 
 import argparse
+from dataclasses import replace
 from fractions import Fraction
 from pathlib import Path
+from typing import Any
 
 from sam2long.cli.errors import UserError
+from sam2long.cli.frame_choice import FrameChoice, every_option, frames_option
+from sam2long.cli.job_progress import JsonLines
 from sam2long.cli.model import add_model_arguments, choose_model
 from sam2long.cli.outputs import ResultFolder
 from sam2long.cli.prompt_file import read_prompt_file
 from sam2long.cli.prompts import Prompt, box_option, point_option, prompts_from_options
-from sam2long.cli.saying import add_saying_arguments
-from sam2long.cli.track_job import DIRECTIONS, TrackJob
-from sam2long.resources import resource_dir
+from sam2long.cli.run_record import saved_prompts
+from sam2long.cli.saying import add_saying_arguments, advise
+from sam2long.cli.speed import add_speed_arguments, check_speed
+from sam2long.cli.state_saver import can_save
+from sam2long.cli.track_job import DIRECTIONS, Going, TrackJob
 
 _ADVICE = (
     "the embedded model tracks, which knows synthetic sprites and nothing else: for real video fetch SAM 2's weights, "
-    f"bash {resource_dir('checkpoints') / 'download_ckpts.sh'} sam2.1_hiera_large, and give them with --checkpoint"
+    "sam2long download sam2.1_hiera_large, and give them with --checkpoint"
 )
 
 
@@ -28,7 +34,16 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         help="a folder of images, a video file, - for standard input, a URL or a camera (/dev/video0)",
     )
     parser.add_argument("-o", "--out", metavar="OUT", type=Path, required=True, help="folder for the results")
-    parser.add_argument("--overwrite", action="store_true", help="replace the results of an earlier run in OUT")
+    going = parser.add_mutually_exclusive_group()
+    going.add_argument("--overwrite", action="store_true", help="replace the results of an earlier run in OUT")
+    going.add_argument(
+        "--resume",
+        action="store_true",
+        help="go on with a run that was interrupted or killed; prompts may be left out",
+    )
+    going.add_argument(
+        "--correct", action="store_true", help="add prompts to the run in OUT, and track again from there on"
+    )
     prompts = parser.add_argument_group("prompts", "coordinates are pixels of the video, from the top left")
     prompts.add_argument(
         "--point", metavar="X,Y[,LABEL]", type=point_option, action="append", default=[], dest="points",
@@ -45,36 +60,35 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         "--prompts", metavar="FILE.json", type=Path, help="many objects and frames (format: INFERENCE.md)"
     )
     add_model_arguments(parser)
-    how = parser.add_argument_group("tracking")
+    _add_tracking(parser.add_argument_group("tracking"))
+    add_saying_arguments(parser, json_progress=True)
+
+
+def _add_tracking(how: Any) -> None:
     how.add_argument("--direction", choices=DIRECTIONS, default="forward", help="in time (default: forward)")
     how.add_argument(
-        "--max-pending", metavar="N", type=int,
-        help="let a frame's decision wait for N later ones at most (default: as long as hypotheses compete)",
+        "--frames", metavar="A:B", type=frames_option, default=(0, None), help="only frames A to B - 1 of the video"
+    )
+    how.add_argument("--every", metavar="N", type=every_option, default=1, help="only every N-th of them")
+    how.add_argument("--no-postprocessing", action="store_true", help="no holes filled: as SAM 2's own evaluation")
+    add_speed_arguments(how)
+    how.add_argument("--fp32", action="store_const", dest="precision", const="fp32", help="--precision fp32")
+    how.add_argument(
+        "--save-every", metavar="SECONDS", type=float, default=60,
+        help="save what --resume and --correct go on from (default 60; 0: never)",
     )  # fmt: skip
-    how.add_argument("--fp32", action="store_true", help="no bfloat16 on CUDA devices")
     how.add_argument("--fps", type=float, help="frames per second of the overlay (default: the video's, or 24)")
     how.add_argument("--preview", action="store_true", help="write preview.png, the prompted masks, and stop")
     how.add_argument("--no-overlay", dest="overlay", action="store_false", help="write no overlay video")
-    add_saying_arguments(parser)
 
 
 def run(args: argparse.Namespace) -> int:
-    if args.max_pending is not None and args.max_pending < 0:
-        raise UserError(f"--max-pending {args.max_pending} must be 0 or more")
+    check_speed(args)
     if args.fps is not None and not 0 < args.fps <= 240:
         raise UserError(f"--fps {args.fps:g} must be above 0 and at most 240")
-    job = TrackJob(
-        video=args.video,
-        prompts=_prompts(args),
-        results=ResultFolder(args.out, overwrite=args.overwrite or args.preview),  # which replaces nothing
-        model=choose_model(args),
-        direction=args.direction,
-        max_pending=args.max_pending,
-        overlay=args.overlay,
-        fps=None if args.fps is None else Fraction(args.fps).limit_denominator(1001),
-        fp32=args.fp32,
-        advice=_ADVICE if args.checkpoint is None else "",
-    )
+    if not 0 <= args.save_every < 1e9:
+        raise UserError(f"--save-every {args.save_every:g} must be 0 or more seconds")
+    job = _job(args)
     if args.preview:
         from sam2long.cli.preview import write_preview
 
@@ -84,13 +98,40 @@ def run(args: argparse.Namespace) -> int:
     return 0
 
 
-def _prompts(args: argparse.Namespace) -> list[Prompt]:
+def _job(args: argparse.Namespace) -> TrackJob:
+    going: Going = "resume" if args.resume else "correct" if args.correct else "anew"
+    # A preview replaces nothing, and a folder with a run in it is what is gone on with.
+    holds_run = going != "anew" and (args.out / "run.json").is_file()
+    results = ResultFolder(args.out, overwrite=args.overwrite or args.preview or holds_run)
+    return TrackJob(
+        video=args.video,
+        prompts=_prompts(args, results),
+        results=results,
+        model=choose_model(args),
+        direction=args.direction,
+        max_pending=args.max_pending,
+        overlay=args.overlay,
+        fps=None if args.fps is None else Fraction(args.fps).limit_denominator(1001),
+        advice=_ADVICE if args.checkpoint is None else "",
+        image_size=args.image_size,
+        postprocessing=not args.no_postprocessing,
+        precision=args.precision,
+        frames=FrameChoice(args.frames[0], args.frames[1], args.every),
+        going=going,
+        save_every=args.save_every,
+        observe=JsonLines() if args.json_progress else None,
+    )
+
+
+def _prompts(args: argparse.Namespace, results: ResultFolder) -> list[Prompt]:
     if args.frame is not None and args.frame < 0:
         raise UserError(f"--frame {args.frame} must be 0 or more")
     if args.obj_id is not None and not 1 <= args.obj_id <= 255:
         raise UserError(f"--obj-id {args.obj_id} is out of range: ids go from 1 to 255")
     shown = prompts_from_options(args.points, args.box, args.mask, args.frame or 0, args.obj_id)
     if args.prompts is None:
+        if not shown and args.resume:
+            shown = saved_prompts(results.run)
         if not shown:
             raise UserError("nothing to track: show an object with --point, --box, --mask or --prompts")
         return shown
@@ -113,6 +154,11 @@ def track(job: TrackJob) -> None:
         from sam2long.cli.overlay_video import require_av
 
         require_av()
+    if job.save_every and not can_save():
+        advise("no --resume and --correct without safetensors: pip install safetensors (extra sam2long[state])")
+        job = replace(job, save_every=0)
+    if job.going != "anew" and is_stream(job.video):
+        raise UserError(f"--{job.going}: the frames of a stream are gone; save {job.video} as a file and track that")
     # SAM 2 itself and passes backward need the whole video: a pipe is then read to its end first.
     if is_stream(job.video) and job.direction == "forward" and job.model.memory_tree.num_pathways > 1:
         track_stream(job)

@@ -3,14 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from contextlib import AbstractContextManager, nullcontext
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from fractions import Fraction
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Literal
 
 import numpy as np
 
 from sam2long.cli.errors import UserError
+from sam2long.cli.frame_choice import ALL, FrameChoice
 from sam2long.cli.mask_file import describe_mask
 from sam2long.cli.outputs import ResultFolder
 from sam2long.cli.prompts import Prompt
@@ -20,8 +20,11 @@ from sam2long.model_choice import ModelChoice
 if TYPE_CHECKING:
     from torch import Tensor
 
+    from sam2long.runner.job import Observe
+    from sam2long.runner.worker import TrackerSettings
     from sam2long.views.visualize import UInt8Array
 
+Going = Literal["anew", "resume", "correct"]
 DIRECTIONS = ("forward", "backward", "both")
 
 
@@ -35,6 +38,11 @@ class TrackJob:
         max_pending: frames a decision may wait for (None: as long as it takes).
         fps: of the overlay; None takes the video's.
         advice: a line for the user, said when the job has been checked.
+        image_size, postprocessing, precision: see `TrackerSettings`.
+        frames: which of the video's are tracked.
+        going: begin anew, resume the run that the folder holds, or correct it by further prompts.
+        save_every: seconds between two saved states; 0 saves none.
+        observe: told of what happens, as `run_job`'s.
     """
 
     video: str
@@ -45,33 +53,27 @@ class TrackJob:
     max_pending: int | None = None
     overlay: bool = True
     fps: Fraction | None = None
-    fp32: bool = False
     advice: str = ""
+    image_size: int | None = None
+    postprocessing: bool = True
+    precision: str = "auto"
+    frames: FrameChoice = ALL
+    going: Going = "anew"
+    save_every: float = 0
+    observe: Observe | None = None
 
+    @property
+    def settings(self) -> TrackerSettings:
+        """What the predictor is built from and how it computes, but for the tree."""
+        from sam2long.runner.worker import TrackerSettings
 
-def description(job: TrackJob, num_frames: int | None, height: int, width: int) -> dict[str, Any]:
-    """What `run.json` says; the number of frames is None for a stream."""
-    return {
-        "video": job.video,
-        "num_frames": num_frames,
-        "height": height,
-        "width": width,
-        "config": job.model.config,
-        "checkpoint": str(job.model.checkpoint),
-        "memory_tree": asdict(job.model.memory_tree),
-        "direction": job.direction,
-        "prompts": [
-            {
-                "frame": prompt.frame_idx,
-                "obj_id": prompt.obj_id,
-                "points": prompt.points,
-                "labels": prompt.labels,
-                "box": prompt.box,
-                "mask": prompt.mask is not None,
-            }
-            for prompt in job.prompts
-        ],
-    }
+        return TrackerSettings(
+            self.model, self.image_size, self.postprocessing, False, self.precision, self.max_pending
+        )
+
+    def tell(self, event: str, **of: Any) -> None:
+        if self.observe is not None:
+            self.observe(event, of)
 
 
 def failed(job: TrackJob, error: BaseException) -> UserError:
@@ -87,15 +89,6 @@ def say_what_is_shown(job: TrackJob) -> None:
             say(f"prompt   frame {prompt.frame_idx}, object {prompt.obj_id}: {describe_mask(prompt.mask)}")
     if job.advice:
         advise(job.advice)
-
-
-def precision(device: Any, fp32: bool) -> AbstractContextManager[Any]:
-    """bfloat16 on CUDA devices unless `fp32`."""
-    import torch
-
-    if device.type == "cuda" and not fp32:
-        return torch.autocast("cuda", dtype=torch.bfloat16)  # as SAM 2's own scripts run
-    return nullcontext()
 
 
 def id_map(mask_logits: Tensor, obj_ids: Sequence[int]) -> UInt8Array:

@@ -7,16 +7,20 @@ import stat
 import sys
 from collections.abc import Generator, Iterator, Sequence
 from contextlib import ExitStack
+from dataclasses import replace
+from itertools import islice
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 from sam2long.cli.errors import UserError, late_step
+from sam2long.cli.frame_choice import among_chosen
 from sam2long.cli.interrupt import until_interrupted
 from sam2long.cli.model import build_model
 from sam2long.cli.prompts import Prompt, add_to_predictor, check_prompts
+from sam2long.cli.run_record import RunRecord
 from sam2long.cli.saying import say
-from sam2long.cli.track_job import TrackJob, description, failed, id_map, precision, say_what_is_shown
+from sam2long.cli.track_job import TrackJob, failed, id_map, say_what_is_shown
 
 if TYPE_CHECKING:
     from sam2long.cli.overlay_video import GrowingOverlay
@@ -48,30 +52,39 @@ def track_stream(job: TrackJob) -> None:
         frames: Iterator[Frame] = stream_frames(job.video)
     except (OSError, ValueError, ImportError) as error:
         raise UserError(str(error)) from error
-    start = min(prompt.frame_idx for prompt in job.prompts)
+    chosen = job.frames.of(None)
+    prompts = among_chosen(job.prompts, chosen)
+    start = min(prompt.frame_idx for prompt in prompts)
     try:
-        numbered = enumerate(frames)
+        numbered = enumerate(islice(frames, chosen.start, None if job.frames.end is None else chosen.stop, chosen.step))
         first = next((frame for t, frame in numbered if t == start), None)
         if first is None:
-            raise UserError(f"{job.video} ended before frame {start}, where the first prompt is")
+            raise UserError(f"{job.video} ended before frame {chosen[start]}, where the first prompt is")
         height, width = first.shape[:2]
         check_prompts(job.prompts, num_frames=sys.maxsize, height=height, width=width)
         say_what_is_shown(job)
-        predictor = build_model(job.model)
-        job.results.begin(description(job, None, height, width))
-        _StreamRun(job, predictor, first, start).write(numbered)
+        predictor = build_model(job.settings)
+        record = RunRecord.of(job, None, height, width)
+        record.begin_run(job)
+        job.results.begin(record.content)
+        _StreamRun(replace(job, prompts=prompts), predictor, first, start, record).write(numbered)
     except (FrameError, OSError, RuntimeError, MemoryError) as error:
         raise failed(job, error) from error
 
 
 class _StreamRun:
-    """One run over a stream; its frame 0 is frame `start` of the video."""
+    """One run over a stream; its frame 0 is frame `start` of those chosen of the video.
 
-    def __init__(self, job: TrackJob, predictor: Any, first: Frame, start: int) -> None:
+    The prompts of `job` count the chosen frames.
+    """
+
+    def __init__(self, job: TrackJob, predictor: Any, first: Frame, start: int, record: RunRecord) -> None:
         self._job = job
         self._predictor = predictor
         self._first = first
         self._start = start
+        self._record = record
+        self._chosen = job.frames.of(None)
         self._pictures: dict[int, Frame] = {}  # of frames that wait for their masks, for the overlay
         self._scores: dict[int, dict[int, FrameScores]] = {}
 
@@ -79,22 +92,30 @@ class _StreamRun:
         """Write masks and overlay as they come, scores at the end."""
         import torch
 
-        job, num_tracked = self._job, 0
+        from sam2long.runner.tracking import computing_in
+
+        job, num_tracked, outcome = self._job, 0, "failed"
         with ExitStack() as stack:
             stack.enter_context(torch.inference_mode())
-            stack.enter_context(precision(self._predictor.device, job.fp32))
+            stack.enter_context(computing_in(self._predictor.device, job.precision))
             overlay = self._open_overlay()
             self._state = self._predictor.init_stream(self._first, max_pending_frames=job.max_pending)
+            job.tell("start", videos=1, frames=None, skipped=0)
             try:
                 for t, obj_ids, mask_logits in until_interrupted(self._results(numbered)):
                     ids = id_map(mask_logits, obj_ids)
-                    job.results.write_mask(f"{t:05d}", ids)
+                    job.results.write_mask(self._name(t), ids)
                     self._note_scores(t)
                     if overlay:
                         overlay.write(self._painted(t, ids))
                     num_tracked += 1
+                    job.tell("frames", count=1)
+                outcome = "finished"
+            except KeyboardInterrupt:
+                outcome = "interrupted"
+                raise
             finally:
-                job.results.write_scores(self._scores, {t: f"{t:05d}" for of in self._scores.values() for t in of})
+                self._conclude(outcome, num_tracked)
                 say(f"masks    {job.results.masks} ({num_tracked} frames)")
                 say(f"scores   {job.results.scores}")
                 if overlay:
@@ -103,6 +124,16 @@ class _StreamRun:
         if overlay and overlay.error is not None:
             with late_step("the overlay", f"masks and scores are in {job.results.path}"):
                 raise overlay.error
+
+    def _name(self, t: int) -> str:
+        return f"{self._chosen[t]:05d}"
+
+    def _conclude(self, outcome: str, num_tracked: int) -> None:
+        scores = {k: {self._chosen[t]: of for t, of in frames.items()} for k, frames in self._scores.items()}
+        names = {self._chosen[t]: self._name(t) for of in self._scores.values() for t in of}
+        self._job.results.write_scores(scores, names)
+        self._record.end_run(outcome, num_tracked)
+        self._job.tell("end", outcome=outcome, frames=num_tracked, seconds=self._record.seconds)
 
     def _results(self, numbered: Iterator[tuple[int, Frame]]) -> Generator[Result, None, None]:
         """(frame of the video, object ids, mask logits), in order; a prompted frame has the masks its prompts gave."""

@@ -3,15 +3,20 @@
 from __future__ import annotations
 
 import sys
+from collections.abc import Sequence
 from functools import partial
 from typing import TYPE_CHECKING, Any
 
 from sam2long.cli.errors import UserError, late_step
+from sam2long.cli.frame_choice import among_chosen
 from sam2long.cli.interrupt import until_interrupted
 from sam2long.cli.model import build_model
-from sam2long.cli.prompts import add_to_predictor, check_prompts
+from sam2long.cli.prompts import Prompt, check_prompts
+from sam2long.cli.rounds import Round, Rounds
+from sam2long.cli.run_record import RunRecord
 from sam2long.cli.saying import say
-from sam2long.cli.track_job import TrackJob, description, failed, id_map, precision, say_what_is_shown
+from sam2long.cli.state_saver import StateSaver, require_safetensors
+from sam2long.cli.track_job import TrackJob, failed, id_map, say_what_is_shown
 
 if TYPE_CHECKING:
     from sam2long.frames import FrameSource
@@ -24,22 +29,22 @@ def track_video(job: TrackJob) -> None:
         UserError: status 2 before any work is done, status 1 for a frame or a file that fails on the way.
         KeyboardInterrupt: after what was tracked is on disk.
     """
-    from sam2long.frames import FrameError
-
-    with open_video(job.video) as source:
-        check_prompts(job.prompts, num_frames=len(source), height=source.height, width=source.width)
-        if job.direction == "backward" and all(prompt.frame_idx == 0 for prompt in job.prompts):
-            raise UserError("--direction backward: there is nothing before frame 0; show the object on a later frame")
+    if job.going != "anew":
+        require_safetensors(f"--{job.going}")
+    with open_video(job.video) as video:
+        record = RunRecord.of(job, len(video), video.height, video.width)
+        prompts = _checked_prompts(job, video, record)
+        chosen = job.frames.of(len(video))
+        shown = among_chosen(prompts, chosen)
         say_what_is_shown(job)
-        predictor = build_model(job.model)
-        job.results.begin(description(job, len(source), source.height, source.width))
-        try:
-            _track_and_write(job, source, predictor)
-        except (FrameError, OSError, RuntimeError, MemoryError) as error:  # a damaged frame, a full disk, a full GPU
-            raise failed(job, error) from error
-        if job.overlay:
+        source = _chosen(video, chosen)
+        if record.is_finished and job.going == "resume":
+            say(f"masks    {job.results.masks} (all were tracked before)")
+        else:
+            _track(job, source, chosen, record)
+        if job.overlay and not (job.going == "resume" and job.results.overlay.exists()):
             with late_step("the overlay", f"masks and scores are in {job.results.path}"):
-                _write_overlay(job, source)
+                _write_overlay(job, source, shown)
 
 
 def open_video(video: str) -> FrameSource:
@@ -56,41 +61,80 @@ def open_video(video: str) -> FrameSource:
         raise UserError(str(error)) from error
 
 
-def _track_and_write(job: TrackJob, source: FrameSource, predictor: Any) -> None:
+def _checked_prompts(job: TrackJob, video: FrameSource, record: RunRecord) -> list[Prompt]:
+    """All that is shown of the video, now and before."""
+    earlier = record.all_prompts() if record.is_begun else []
+    again = {(prompt.frame_idx, prompt.obj_id) for prompt in job.prompts}
+    kept = [prompt for prompt in earlier if (prompt.frame_idx, prompt.obj_id) not in again]
+    prompts = [*kept, *job.prompts] if job.going == "correct" else earlier or list(job.prompts)
+    if job.going != "resume" or not earlier:  # a corrected frame has two, the run's and the correction's
+        check_prompts(prompts, num_frames=len(video), height=video.height, width=video.width)
+    if job.direction == "backward" and all(prompt.frame_idx == 0 for prompt in job.prompts):
+        raise UserError("--direction backward: there is nothing before frame 0; show the object on a later frame")
+    return prompts
+
+
+def _chosen(video: FrameSource, chosen: range) -> FrameSource:
+    from sam2long.frames import ChosenFrames
+
+    return video if chosen == range(len(video)) else ChosenFrames(video, chosen)
+
+
+def _track(job: TrackJob, source: FrameSource, chosen: range, record: RunRecord) -> None:
     import torch
 
-    with torch.inference_mode(), precision(predictor.device, job.fp32):
-        # Masks of past frames wait in host memory, so that a GPU's does not fill up over a long video.
-        state = predictor.init_state(source, offload_state_to_cpu=True, max_pending_frames=job.max_pending)
-        for prompt in job.prompts:
-            add_to_predictor(predictor, state, prompt)
-        tracked: set[int] = set()
+    from sam2long.frames import FrameError
+    from sam2long.runner.tracking import computing_in
+
+    predictor = build_model(job.settings)
+    rounds = Rounds(job, source, chosen, record, predictor)
+    with torch.inference_mode(), computing_in(predictor.device, job.precision):
+        current = rounds.begin()
         try:
-            for start, reverse in _passes(job):
-                frames = predictor.propagate_in_video(state, start_frame_idx=start, reverse=reverse)
-                for t, obj_ids, mask_logits in until_interrupted(frames):
-                    job.results.write_mask(source.name(t), id_map(mask_logits, obj_ids))
-                    tracked.add(t)
-        finally:
-            scores = {k: predictor.get_scores(state, k) for k in sorted(state["obj_ids"])}
-            job.results.write_scores(scores, {t: source.name(t) for of in scores.values() for t in of})
-            say(f"masks    {job.results.masks} ({len(tracked)} of {len(source)} frames)")
-            say(f"scores   {job.results.scores}")
+            _write_round(job, source, chosen, record, predictor, current)
+        except (FrameError, OSError, RuntimeError, MemoryError) as error:  # a damaged frame, a full disk, a full GPU
+            raise failed(job, error) from error
 
 
-def _write_overlay(job: TrackJob, source: FrameSource) -> None:
+def _write_round(
+    job: TrackJob, source: FrameSource, chosen: range, record: RunRecord, predictor: Any, current: Round
+) -> None:
+    """Masks as they come, states now and then; scores and how it ended in any case."""
+    state, tracked, outcome = current.state, 0, "failed"
+    saver = StateSaver(predictor, state, job.results, current.number, job.save_every)
+    job.tell("start", videos=1, frames=current.num_frames, skipped=0)
+    try:
+        for t, obj_ids, mask_logits in until_interrupted(current.frames):
+            job.results.write_mask(source.name(t), id_map(mask_logits, obj_ids))
+            tracked += 1
+            saver.after_frame()
+            job.tell("frames", count=1)
+        saver.save()
+        outcome = "finished"
+    except KeyboardInterrupt:
+        outcome = "interrupted"
+        raise
+    finally:
+        scores = {k: predictor.get_scores(state, k) for k in sorted(state["obj_ids"])}
+        _write_scores(job, source, chosen, scores)
+        record.end_run(outcome, tracked)
+        num_masks = job.results.count_masks(map(source.name, range(len(source))))
+        say(f"masks    {job.results.masks} ({num_masks} of {len(source)} frames)")
+        say(f"scores   {job.results.scores}")
+        job.tell("end", outcome=outcome, frames=tracked, seconds=record.seconds)
+
+
+def _write_scores(job: TrackJob, source: FrameSource, chosen: range, scores: dict[int, dict[int, Any]]) -> None:
+    """With the numbers that frames have in the video."""
+    in_video = {k: {chosen[t]: of_frame for t, of_frame in of.items()} for k, of in scores.items()}
+    job.results.write_scores(in_video, {chosen[t]: source.name(t) for of in scores.values() for t in of})
+
+
+def _write_overlay(job: TrackJob, source: FrameSource, prompts: Sequence[Prompt]) -> None:
     from tqdm import tqdm
 
     from sam2long.cli.overlay_video import write_overlay
 
     progress = partial(tqdm, desc="write overlay", file=sys.stderr)
-    write_overlay(source, job.results, job.prompts, job.fps, progress)
+    write_overlay(source, job.results, prompts, job.fps, progress)
     say(f"overlay  {job.results.overlay}")
-
-
-def _passes(job: TrackJob) -> list[tuple[int, bool]]:
-    """(start frame, backward?) of each propagation."""
-    prompted = [prompt.frame_idx for prompt in job.prompts]
-    first, last = min(prompted), max(prompted)
-    passes = {"forward": [(first, False)], "backward": [(last, True)], "both": [(first, False), (first, True)]}
-    return passes[job.direction]

@@ -5,10 +5,11 @@ when asked for. `ModelFrames` wraps a source as the normalised square tensors SA
 decodes a live or unseekable video as it comes.
 """
 
+from sam2long.frames.chosen import ChosenFrames
 from sam2long.frames.held_frames import HeldFrames
 from sam2long.frames.model_frames import ModelFrames
 from sam2long.frames.opening import open_frames
 from sam2long.frames.source import FrameError, FrameSource
 from sam2long.frames.streaming import stream_frames
 
-__all__ = ["FrameError", "FrameSource", "HeldFrames", "ModelFrames", "open_frames", "stream_frames"]
+__all__ = ["ChosenFrames", "FrameError", "FrameSource", "HeldFrames", "ModelFrames", "open_frames", "stream_frames"]

@@ -67,9 +67,9 @@ def begin(folder: Path, settings: Mapping[str, Any], run: Mapping[str, Any]) -> 
             if visible:
                 raise ValueError(f"{folder} holds {visible[0]} and no {RUN}: give a folder that is new or empty")
             record = {"settings": dict(settings), "fingerprint": fingerprint(settings), "runs": [], "videos": {}}
-        elif differences := list(_differences(record["settings"], settings)):
+        elif found := list(differences(record["settings"], settings)):
             raise ValueError(
-                f"{folder} was made with other settings ({'; '.join(differences[:3])}): give another folder, or go on "
+                f"{folder} was made with other settings ({'; '.join(found[:3])}): give another folder, or go on "
                 f"with the settings in {folder / RUN}"
             )
         record["runs"].append(dict(run))
@@ -111,10 +111,10 @@ def _write(folder: Path, record: Mapping[str, Any]) -> None:
         part.write_text(json.dumps(record, indent=1) + "\n", encoding="utf-8")
 
 
-def _differences(there: Any, here: Any, name: str = "") -> Iterator[str]:
+def differences(there: Any, here: Any, name: str = "") -> Iterator[str]:
     """What differs between two settings, each as `name A there, B here`."""
     if isinstance(there, Mapping) and isinstance(here, Mapping):
         for key in sorted(there.keys() | here.keys()):
-            yield from _differences(there.get(key), here.get(key), f"{name}.{key}" if name else key)
+            yield from differences(there.get(key), here.get(key), f"{name}.{key}" if name else key)
     elif json.dumps(there) != json.dumps(here):
         yield f"{name} {there} there, {here} here"

@@ -24,7 +24,6 @@ from sam2long.runner.tracking import computing_in, precision_of, tracked
 
 logger = logging.getLogger(__name__)
 
-PRECISIONS = ("auto", "bf16", "fp32")
 _NOTHING_CAN_BE_WRITTEN = (errno.ENOSPC, errno.EROFS, errno.EACCES, errno.EPERM, getattr(errno, "EDQUOT", -1))
 
 Report = Callable[[str, Mapping[str, Any]], None]
@@ -39,7 +38,7 @@ class TrackerSettings:
         model: config, checkpoint, device; its tree is the tasks'.
         image_size: pixels that frames are resized to; None takes the config's.
         apply_postprocessing, vos_optimized: as in `build_sam2long_video_predictor`.
-        precision: one of `PRECISIONS`; "auto" is bf16 on CUDA devices, fp32 elsewhere.
+        precision: one of `tracking.PRECISIONS`; "auto" is bf16 on CUDA devices, fp32 elsewhere.
         max_pending: frames a decision may wait for; None as long as it takes.
     """
 
@@ -64,9 +63,8 @@ class TrackerSettings:
         Raises:
             ValueError: if the model cannot be built or the checkpoint is not its own.
         """
-        overrides = [] if self.image_size is None else [f"++model.image_size={self.image_size}"]
         return self.model.build(
-            hydra_overrides_extra=overrides,
+            image_size=self.image_size,
             apply_postprocessing=self.apply_postprocessing,
             vos_optimized=self.vos_optimized,
         )

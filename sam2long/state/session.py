@@ -137,6 +137,7 @@ class Session:
         corrections: what corrected frames were before.
         asleep: of a stream that was copied, what its pass knows; the next call wakes it.
         review: what the trees nearly answered, if it is kept.
+        hands_over: whether the pass ends with an error, and yields what it had pending as it stands.
     """
 
     config: MemoryTreeConfig
@@ -149,6 +150,7 @@ class Session:
     corrections: Corrections = field(default_factory=Corrections)
     asleep: AsleepPass | None = None
     review: Review | None = None
+    hands_over: bool = False
 
     def __reduce__(self) -> tuple[Any, ...]:
         """A copy has no generator that could go on: it is as if the pass had been left where it is."""

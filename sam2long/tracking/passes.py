@@ -9,6 +9,7 @@ from typing import Any, NoReturn
 import torch
 from tqdm import tqdm
 
+from sam2long.frame_bar import FrameBar
 from sam2long.frames import HeldFrames
 from sam2long.model.sam2_predictor import SAM2VideoPredictor
 from sam2long.model.suitability import check_model_suits_tree
@@ -101,6 +102,7 @@ def run_pass(
 
 def _tracked(session: Session, propagation: TreePass, open_pass: OpenPass, progress: bool) -> Iterator[Answer]:
     session.enter(propagation, open_pass)
+    session.hands_over = False
     # of a loaded pass: decided before the save
     yield from propagation.ready(early=not open_pass.remaining)
     with _progress_bar(open_pass, progress) as bar:
@@ -113,6 +115,7 @@ def _tracked(session: Session, propagation: TreePass, open_pass: OpenPass, progr
                 yield from propagation.ready(early=not open_pass.remaining)
         except Exception:
             # What was tracked before the failure is an answer too; it comes before the error does.
+            session.hands_over = True
             if propagation.intact:
                 yield from propagation.ready(early=True)
             raise
@@ -120,7 +123,8 @@ def _tracked(session: Session, propagation: TreePass, open_pass: OpenPass, progr
 
 def _progress_bar(open_pass: OpenPass, progress: bool) -> tqdm[NoReturn]:
     # `disable` is given only where it is meant: it would override the variable TQDM_DISABLE
-    return tqdm(total=len(open_pass.remaining), desc="propagate in video", **({} if progress else {"disable": True}))
+    shown = {} if progress else {"disable": True}
+    return FrameBar(total=len(open_pass.remaining), desc="propagate in video", **shown)
 
 
 def _run_as_sam2(predictor: InteractivePredictor, inference_state: dict[str, Any], course: Course) -> Iterator[Answer]:

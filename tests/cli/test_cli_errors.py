@@ -8,6 +8,7 @@ import sys
 from collections.abc import Callable
 from pathlib import Path
 from types import ModuleType
+from typing import Any
 
 import numpy as np
 import pytest
@@ -44,7 +45,7 @@ def work(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     (tmp_path / "file").write_text("")
     monkeypatch.chdir(tmp_path)
 
-    def build(_: ModelChoice) -> None:
+    def build(_: ModelChoice, **settings: Any) -> None:
         raise AssertionError("a model was built")
 
     monkeypatch.setattr(ModelChoice, "build", build)
@@ -94,7 +95,7 @@ CLICK = "--point 3,4"
         (f"track video --prompts late.json {CLICK} -o out", "--prompts says what and when"),
         (f"track video {CLICK} --direction backward -o out", "nothing before frame 0"),
         (f"track video {CLICK} --checkpoint none.pt -o out", "no checkpoint none.pt"),
-        (f"track video {CLICK} --checkpoint sam2.1_hiera_tiny.pt -o out", "download_ckpts.sh sam2.1_hiera_tiny"),
+        (f"track video {CLICK} --checkpoint sam2.1_hiera_tiny.pt -o out", "sam2long download sam2.1_hiera_tiny"),
         (f"track video {CLICK} --checkpoint weights.pt -o out", "--checkpoint weights.pt needs --config"),
         (f"track video {CLICK} --checkpoint weights.pt --config none.yaml -o out", "none.yaml"),
         (f"track video {CLICK} --config demo -o out", "--config demo needs --checkpoint"),
@@ -158,7 +159,7 @@ def test_official_checkpoints_know_their_config(name: str, work: Path, monkeypat
     (work / f"{name}.pt").write_bytes(b"weights")
     chosen: list[ModelChoice] = []
 
-    def build(choice: ModelChoice) -> None:
+    def build(choice: ModelChoice, **settings: Any) -> None:
         chosen.append(choice)
         raise KeyboardInterrupt
 

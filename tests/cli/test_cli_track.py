@@ -39,7 +39,7 @@ def names(path: Path) -> list[str]:
 def test_everything_a_run_writes(folder: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     out = tmp_path / "out"
     assert main(["track", str(folder), "--point", "40,45", "--point", "90,55,0", "-o", str(out)]) == 0
-    assert names(out) == ["masks", "overlay.mp4", "run.json", "scores.json"]
+    assert names(out) == ["masks", "overlay.mp4", "run.json", "scores.json", "state"]
     assert names(out / "masks") == [f"frame_{t:03d}.png" for t in range(NUM_FRAMES)]
 
     image = Image.open(out / "masks" / "frame_000.png")
