@@ -4,7 +4,7 @@ VENV := .venv
 BIN := $(VENV)/bin
 # The tests' models are tiny: two processes of one thread each take a third of the time of one with two threads.
 WORKERS ?= 2
-# Where pip finds PyTorch. Without a GPU, CPU builds are a tenth of the size:
+# Where pip finds PyTorch. Without a GPU, CPU builds are much smaller:
 #   make demo TORCH_INDEX=https://download.pytorch.org/whl/cpu
 TORCH_INDEX ?=
 PYTEST := OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n $(WORKERS) --dist worksteal

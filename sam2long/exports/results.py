@@ -49,7 +49,7 @@ class TrackedResults:
         objects = self._read("scores.json", "objects")["objects"] if (folder / "scores.json").is_file() else []
         self._scores = {of["obj_id"]: {frame["frame"]: frame for frame in of["frames"]} for of in objects}
         self.obj_ids: tuple[ObjId, ...] = tuple(
-            sorted({prompt["obj_id"] for prompt in run["prompts"]} | self._scores.keys())
+            sorted({prompt["obj_id"] for prompt in _prompts(run)} | self._scores.keys())
         )
         self.video = str(video or run["video"])
         # A URL or a pipe of then is not read again unasked.
@@ -115,3 +115,9 @@ def _by_source(source: FrameSource, written: list[str], video: str) -> dict[int,
     if missing := [name for name in written if name not in indices]:
         raise ValueError(f"{video} is not the video that was tracked: it has no frame {missing[0]}")
     return dict(sorted((indices[name], name) for name in written))
+
+
+def _prompts(run: Mapping[str, Any]) -> list[Mapping[str, Any]]:
+    """All that a run was shown, by corrections too."""
+    corrected = [prompt for correction in run.get("corrections", ()) for prompt in correction["prompts"]]
+    return [*run["prompts"], *corrected]
