@@ -178,12 +178,7 @@ class InteractivePredictor(RestoringPredictor):
 
         Returns:
             (frame_idx, obj_ids, logits), as `add_new_points_or_box` does, or None.
-
-        Raises:
-            ValueError: for an object that is not known (with `num_pathways=1` SAM 2 adds it).
         """
-        if obj_id not in inference_state["obj_id_to_idx"] and self.tree_config(inference_state).num_pathways > 1:
-            raise ValueError(f"unknown object id {obj_id!r}; known: {inference_state['obj_ids']}")
         self.interrupt(inference_state)
         if SESSION_KEY in inference_state:
             super().clear_all_prompts_in_frame(inference_state, frame_idx, obj_id, need_output=False)

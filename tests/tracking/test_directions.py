@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+from functools import partial
+from typing import Any
+
 import pytest
 import torch
 from interaction_calls import BRANCHING, NUM_FRAMES, SAM2, Clip, State, track
@@ -9,6 +12,7 @@ from support import assert_same
 from tqdm import tqdm
 
 from sam2long import MemoryTreeConfig, SAM2LongVideoPredictor
+from sam2long.frame_bar import FrameBar
 
 CONFIGS = {"tree": BRANCHING, "sam2": SAM2}
 
@@ -79,8 +83,8 @@ def test_a_quiet_pass_gives_the_same_frames(
     monkeypatch: pytest.MonkeyPatch,
     capsys: pytest.CaptureFixture[str],
 ) -> None:
-    for module in ("sam2.sam2_video_predictor", "sam2long.tracking.passes"):
-        monkeypatch.setattr(f"{module}.tqdm", lambda *args, **kwargs: tqdm(*args, **{"disable": False, **kwargs}))
+    for where, bar in (("sam2.sam2_video_predictor.tqdm", tqdm), ("sam2long.tracking.passes.FrameBar", FrameBar)):
+        monkeypatch.setattr(where, partial(_shown, bar))
     loud, quiet = (shown_on(predictor, clip, 0, CONFIGS[kind]) for _ in range(2))
     expected = track(predictor, loud)
     assert "propagate in video" in capsys.readouterr().err
@@ -90,3 +94,8 @@ def test_a_quiet_pass_gives_the_same_frames(
         assert_same(masks, expected)
         predictor.reset_state(quiet)
         predictor.add_new_mask(quiet, 0, 1, clip[1][0, 0])
+
+
+def _shown(bar: Any, *args: Any, **kwargs: Any) -> Any:
+    """A bar that is shown unless its caller says otherwise, whatever TQDM_DISABLE was when tqdm was imported."""
+    return bar(*args, **{"disable": False, **kwargs})

@@ -213,6 +213,3 @@ def test_streams_have_no_passes_and_starts_are_not_negative(predictor: SAM2LongV
     with pytest.raises(ValueError, match="start_frame_idx=-1 is negative"):
         next(predictor.propagate_in_video(state, start_frame_idx=-1))
     assert track(predictor, state, start_frame_idx=NUM_FRAMES + 3, direction="both") == {}
-    with pytest.raises(ValueError, match="unknown object id 'ghost'"):
-        predictor.clear_all_prompts_in_frame(state, 0, "ghost")
-    assert state["obj_ids"] == [1]
