@@ -28,3 +28,9 @@ class FrameBar(tqdm):
         self.start_t = self.last_print_t = self._time()
         self.last_print_n = self.n
         return self.refresh()
+
+
+def frame_bar(num_frames: int, description: str, *, shown: bool) -> FrameBar:
+    """A bar over so many frames; not `shown`, it is there and silent."""
+    # `disable` is given only where it is meant: it would override the variable TQDM_DISABLE
+    return FrameBar(total=num_frames, desc=description, **({} if shown else {"disable": True}))

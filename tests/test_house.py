@@ -27,6 +27,7 @@ FLOORS = [
     ("search",),
     ("config", "datasets"),
     ("evaluation", "frames", "synthetic", "resources", "files", "frame_bar", "weights_file"),
+    ("child_process",),
 ]
 FLOOR_OF = {room: floor for floor, rooms in enumerate(reversed(FLOORS)) for room in rooms}
 # `from_pretrained` asks the builder, as sam2's does: inside the function alone.
@@ -35,8 +36,7 @@ UP = {("predictor.py", "build.py")}
 FOREIGN = {
     ("bench/launches.py", "_schema"),
     ("cli/evaluate.py", "_ArgumentGroup"),
-    ("evaluation/processes.py", "_exit"),
-    ("runner/processes.py", "_exit"),
+    ("child_process.py", "_exit"),
     ("model/captures.py", "_forward_hooks"),
     ("model/captures.py", "_forward_pre_hooks"),
     ("model/captures.py", "_version"),

@@ -3,15 +3,15 @@
 from __future__ import annotations
 
 import os
-import signal
-import threading
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ProcessPoolExecutor, as_completed
 from functools import partial
-from multiprocessing import get_context, parent_process
+from multiprocessing import get_context
 from typing import Protocol, TypeVar
 
 from tqdm import tqdm
+
+from sam2long.child_process import follow_parent
 
 Job = TypeVar("Job")
 Scored = TypeVar("Scored")
@@ -71,7 +71,7 @@ def _in_processes(
     workers: int, score: Callable[[Job], Scored], jobs: Sequence[Job], order: Sequence[int]
 ) -> Iterator[tuple[int, Scored]]:
     # Fresh processes: a forked one would inherit the locks of whatever threads the caller runs.
-    with ProcessPoolExecutor(workers, mp_context=get_context("spawn"), initializer=_start_worker) as pool:
+    with ProcessPoolExecutor(workers, mp_context=get_context("spawn"), initializer=follow_parent) as pool:
         try:
             futures = {pool.submit(score, jobs[k]): k for k in order}
             for future in as_completed(futures):
@@ -79,16 +79,3 @@ def _in_processes(
         except BaseException:
             pool.shutdown(cancel_futures=True)
             raise
-
-
-def _start_worker() -> None:
-    """A worker leaves Ctrl-C to its parent, and ends when the parent does, however that ends."""
-    signal.signal(signal.SIGINT, signal.SIG_IGN)
-    parent = parent_process()
-    assert parent is not None
-
-    def end_with_parent() -> None:
-        parent.join()
-        os._exit(1)
-
-    threading.Thread(target=end_with_parent, daemon=True).start()

@@ -9,12 +9,13 @@ from collections import deque
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
-from multiprocessing import get_context, parent_process
+from multiprocessing import get_context
 from multiprocessing.connection import Connection, wait
 from typing import Any
 
 from tqdm import tqdm
 
+from sam2long.child_process import follow_parent
 from sam2long.runner.tasks import Task
 from sam2long.runner.worker import CannotWriteError, TrackerSettings, Worker
 
@@ -138,7 +139,7 @@ class _Hand:
 
 def _work(pipe: Connection, settings: TrackerSettings, threads: int | None) -> None:
     """The life of a worker: tasks in, reports out, until the driver closes the pipe or is gone."""
-    _outlive_nobody()
+    follow_parent()
     tqdm.set_lock(threading.RLock())  # its own is a semaphore of the system, which a killed process leaves behind
     if threads is not None:
         import torch
@@ -154,19 +155,6 @@ def _work(pipe: Connection, settings: TrackerSettings, threads: int | None) -> N
         return
     except (CannotWriteError, ValueError, OSError) as error:
         pipe.send(("fatal", {"reason": str(error)}))
-
-
-def _outlive_nobody() -> None:
-    """A worker leaves Ctrl-C to its driver, and ends when the driver does, however that ends."""
-    signal.signal(signal.SIGINT, signal.SIG_IGN)
-    parent = parent_process()
-    assert parent is not None
-
-    def end_with_parent() -> None:
-        parent.join()
-        os._exit(1)
-
-    threading.Thread(target=end_with_parent, daemon=True).start()
 
 
 def _threads(workers: int) -> int | None:

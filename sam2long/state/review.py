@@ -77,7 +77,7 @@ class Review:
 
     doubts: dict[Any, dict[int, Doubt]] = field(default_factory=dict)
     _shelf: Shelf = field(default_factory=Shelf)
-    _arriving: _Considered | None = None
+    _arriving: list[_Considered] = field(default_factory=list)
     _visible: dict[Any, tuple[int, bool]] = field(default_factory=dict)
 
     def consider(
@@ -91,13 +91,15 @@ class Review:
             margin: the best one's lead in cumulative score; inf where it is alone.
             config: the tree's settings.
         """
-        self._pack_arrived()
+        # Those of this frame are still on their way: with many objects nobody waits for them before the next frame.
+        self._pack_arrived(but=frame_idx)
+        self._arriving = [considered for considered in self._arriving if considered.obj_id != obj_id]
         self.doubts.setdefault(obj_id, {}).pop(frame_idx, None)
         scores = [(h.memory.predicted_iou, h.memory.occlusion_score, h.score) for h in alive]
         reasons = self._reasons(obj_id, frame_idx, [occlusion for _, occlusion, _ in scores], margin, config)
         if reasons or len(alive) > 1:
             levels = ToHost(quantise(torch.cat([hypothesis.mask_logits for hypothesis in alive])))
-            self._arriving = _Considered(obj_id, frame_idx, reasons, scores, levels)
+            self._arriving.append(_Considered(obj_id, frame_idx, reasons, scores, levels))
 
     def _reasons(
         self, obj_id: Any, frame_idx: int, occlusion: list[float], margin: float, config: MemoryTreeConfig
@@ -126,28 +128,32 @@ class Review:
             del self.doubts[gone]
             self._visible.pop(gone, None)
 
-    def _pack_arrived(self) -> None:
-        """Pack the masks that have arrived meanwhile."""
-        due, self._arriving = self._arriving, None
-        if due is None:
-            return
-        levels: NDArray[np.uint8] = due.levels.wait().numpy()  # (N, 1, h, w)
+    def _pack_arrived(self, but: int | None = None) -> None:
+        """Pack the masks that have arrived meanwhile, `but` those of a frame."""
+        due = [considered for considered in self._arriving if considered.frame_idx != but]
+        self._arriving = [considered for considered in self._arriving if considered.frame_idx == but]
+        for considered in due:
+            self._pack(considered)
+
+    def _pack(self, considered: _Considered) -> None:
+        levels: NDArray[np.uint8] = considered.levels.wait().numpy()  # (N, 1, h, w)
+        reasons = considered.reasons
         if (parted := _apart(levels >= NUM_LEVELS // 2)) > 1.0 - _PARTED:
-            due.reasons["parted"] = parted
-        if not due.reasons:
+            reasons["parted"] = parted
+        if not reasons:
             return
         alternatives = tuple(
             PackedAlternative(PackedMask.pack(levels[row : row + 1], self._shelf), *scores)
-            for row, scores in enumerate(due.scores)
+            for row, scores in enumerate(considered.scores)
         )
-        doubts = self.doubts.setdefault(due.obj_id, {})
-        doubts[due.frame_idx] = Doubt(sum(due.reasons.values()), tuple(due.reasons), alternatives)
+        doubts = self.doubts.setdefault(considered.obj_id, {})
+        doubts[considered.frame_idx] = Doubt(sum(reasons.values()), tuple(reasons), alternatives)
         if len(doubts) > MAX_FRAMES:
             del doubts[min(doubts, key=lambda t: doubts[t].amount)]
 
     def __reduce__(self) -> tuple[Any, ...]:
         self._pack_arrived()
-        return Review, (self.doubts, Shelf(), None, self._visible)
+        return Review, (self.doubts, Shelf(), [], self._visible)
 
 
 def _apart(masks: NDArray[np.bool_]) -> float:

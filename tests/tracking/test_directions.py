@@ -83,7 +83,7 @@ def test_a_quiet_pass_gives_the_same_frames(
     monkeypatch: pytest.MonkeyPatch,
     capsys: pytest.CaptureFixture[str],
 ) -> None:
-    for where, bar in (("sam2.sam2_video_predictor.tqdm", tqdm), ("sam2long.tracking.passes.FrameBar", FrameBar)):
+    for where, bar in (("sam2.sam2_video_predictor.tqdm", tqdm), ("sam2long.frame_bar.FrameBar", FrameBar)):
         monkeypatch.setattr(where, partial(_shown, bar))
     loud, quiet = (shown_on(predictor, clip, 0, CONFIGS[kind]) for _ in range(2))
     expected = track(predictor, loud)

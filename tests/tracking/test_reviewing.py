@@ -49,6 +49,19 @@ def test_reasons_on_literal_values() -> None:
     assert (apart.alternatives[1].mask.unpack()[0, 0, :, 0] > 0).tolist() == [False] * 2 + [True] * 4 + [False] * 2
 
 
+def test_nobody_waits_for_the_masks_of_the_frame_that_is_tracked(monkeypatch: pytest.MonkeyPatch) -> None:
+    waited: list[int] = []
+    as_it_is = review.ToHost.wait
+    monkeypatch.setattr(review.ToHost, "wait", lambda copy: (waited.append(1), as_it_is(copy))[1])
+    kept = Review()
+    for t in range(3):
+        for obj_id in "ab":
+            kept.consider(obj_id, t, [hypothesis(0.9, 0.5, 0.0, 0, 4)], INF, CONFIG)
+        assert len(waited) == 2 * t, "those of the frame before, and no others"
+    kept.consider("b", 2, [hypothesis(0.9, 5.0, 0.0, 0, 4)], INF, CONFIG)  # tracked once more, and certain now
+    assert (sorted(kept.of("a")), sorted(kept.of("b"))) == ([0, 1, 2], [0, 1])
+
+
 def test_a_reappearance_is_worth_a_look() -> None:
     kept = Review()
     for t, occlusion in ((4, 3.0), (5, -3.0), (6, -3.0), (7, 3.0), (9, 3.0)):
