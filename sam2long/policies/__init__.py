@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from sam2long.policies import (
     absence,
+    alibi,
     distractor,
     diversity,
     forgetting,
@@ -34,6 +35,7 @@ POLICIES: dict[str, Policy] = {
         diversity.POLICY,
         absence.POLICY,
         forgetting.POLICY,
+        alibi.POLICY,
     )
 }
 

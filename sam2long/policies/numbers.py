@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import math
+import zlib
+from base64 import b64decode, b64encode
 from typing import Any
 
 import numpy as np
@@ -48,6 +50,21 @@ def mask_iou(a: Mask, b: Mask) -> float:
     """Intersection over union of two masks; two empty ones are the same."""
     union = int((a | b).sum())
     return float((a & b).sum()) / union if union else 1.0
+
+
+def mask_to_text(mask: Mask) -> str:
+    """A mask [h, w] as text, so that a pathway can carry it: usually a few hundred characters."""
+    height, width = mask.shape
+    return f"{height}x{width} {b64encode(zlib.compress(np.packbits(mask).tobytes(), 1)).decode()}"
+
+
+def mask_from_text(text: str) -> Mask:
+    """What `mask_to_text` was given."""
+    shape, data = text.split(" ")
+    height, width = map(int, shape.split("x"))
+    bits = np.frombuffer(zlib.decompress(b64decode(data)), dtype=np.uint8)
+    mask: Mask = np.unpackbits(bits, count=height * width).reshape(height, width).astype(bool)  # (h, w)
+    return mask
 
 
 def every_nth(recent: tuple[Any, ...], newest: Any, stride: int, last_is_kept: bool) -> tuple[Any, ...]:

@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Hashable, Sequence
+from collections.abc import Hashable, Mapping, Sequence
 from dataclasses import replace
 from typing import Any, NamedTuple
 
 from sam2long.config import MemoryTreeConfig
 from sam2long.search.policy import Note, Policy, Situation
-from sam2long.search.selection import Candidate, Evidence, cumulative_score
+from sam2long.search.selection import Candidate, Evidence, Sighting, cumulative_score
 
 
 class Proposal(NamedTuple):
@@ -79,6 +79,7 @@ class Picking:
         self._slots = slots
         self._policy = policy
         self._config = config
+        self._chosen: list[Candidate] = []
         self._situations = [Situation(frame_idx, obj_id, slot.score, slot.carry, config) for slot in slots]
 
     def of_first_step(self) -> list[Pick]:
@@ -98,7 +99,30 @@ class Picking:
         chosen = list(self._policy.select(candidates, self._config))
         if len(chosen) != num_slots:
             raise ValueError(f"select= must return num_pathways={num_slots} candidates, it returned {len(chosen)}")
+        self._chosen = chosen
         return [self._pick(candidate) for candidate in chosen]
+
+    def suspects(self) -> list[Pick]:
+        """The distinct picks of `of_step` that the policy's audit wants followed backwards."""
+        audit = self._policy.audit
+        if audit is None:
+            return []
+        return list(dict.fromkeys(self._pick(c) for c in self._chosen if audit.suspects(c, self._situation(c))))
+
+    def after_audit(self, sightings: Mapping[Pick, Sighting]) -> list[Pick]:
+        """One pick per slot, best first, now that suspects were followed backwards."""
+        judged = [self._judged(candidate, sightings.get(self._pick(candidate))) for candidate in self._chosen]
+        return [self._pick(candidate) for candidate in sorted(judged, key=lambda candidate: -candidate.score)]
+
+    def _judged(self, suspect: Candidate, sighting: Sighting | None) -> Candidate:
+        audit = self._policy.audit
+        if audit is None or sighting is None:
+            return suspect
+        seen = replace(suspect, evidence=replace(suspect.evidence, sighting=sighting))
+        return audit.judge(seen, self._situation(suspect))
+
+    def _situation(self, candidate: Candidate) -> Situation:
+        return self._situations[candidate.slot_idx]
 
     def _decoded(self, slot_idx: int) -> list[Candidate]:
         """The decoder's candidates of a slot."""
@@ -109,7 +133,7 @@ class Picking:
         ]
 
     def _pick(self, chosen: Candidate) -> Pick:
-        policy, situation = self._policy, self._situations[chosen.slot_idx]
+        policy, situation = self._policy, self._situation(chosen)
         proposal = self._slots[chosen.slot_idx].proposal
         visible = chosen.occlusion_score > 0
         return Pick(

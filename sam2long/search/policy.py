@@ -9,6 +9,7 @@ A frame goes through a policy in this order, for every object by itself:
 5. `remember`: which frames the pathway remembers, and which of them as anchors.
 
 What a policy does not name is the paper's, and costs nothing: evidence is computed only if a policy `wants` it.
+Between 2 and 3 an `audit` may have doubtful choices followed backwards, to a frame on which the object was certain.
 """
 
 from __future__ import annotations
@@ -74,6 +75,28 @@ def propose_as_paper(candidates: Sequence[Candidate], situation: Situation) -> S
 
 
 @dataclass(frozen=True)
+class Audit:
+    """Which chosen masks have to show where they come from, and what is made of the answer.
+
+    A suspect is tracked backwards from its mask, with a memory of its own, to the nearest frame on which its pathway
+    was certain; nothing of the pathway's changes by it.
+
+    Attributes:
+        suspects: (chosen candidate, situation) -> whether it is followed backwards.
+        is_certain: (an earlier frame of the pathway) -> whether its mask can be relied on. Frames have `frame_idx`,
+            `predicted_iou`, `occlusion_score` and `note`. A prompted frame always is.
+        judge: (the suspect, with `evidence.sighting`; situation) -> the candidate that takes its place.
+        nearest, reach: how many frames back the certain frame lies, at least and at most.
+    """
+
+    suspects: Callable[[Candidate, Situation], bool]
+    is_certain: Callable[[RememberedFrame], bool]
+    judge: Callable[[Candidate, Situation], Candidate]
+    nearest: int = 6
+    reach: int = 30
+
+
+@dataclass(frozen=True)
 class Policy:
     """A rule for what a tree's pathways put forward, which live on, and what they remember.
 
@@ -90,6 +113,7 @@ class Policy:
             tuples, so that it can be saved.
         remember: (memory, newest frame, config, capacity) -> memory. Frames have `frame_idx`, `predicted_iou`,
             `occlusion_score` and `note`. Called again, in order, over the committed past where a tree begins anew.
+        audit: which chosen masks are followed backwards.
     """
 
     name: str = "custom"
@@ -99,6 +123,7 @@ class Policy:
     note: NoteFunction | None = None
     advance: AdvanceFunction | None = None
     remember: RememberFunction = remember_as_paper
+    audit: Audit | None = None
 
     def __post_init__(self) -> None:
         object.__setattr__(self, "wants", frozenset(self.wants))

@@ -22,6 +22,23 @@ EPSILON = 1e-5
 
 
 @dataclass(frozen=True, slots=True)
+class Sighting:
+    """Where a mask was followed to, backwards, and what the object's pathway had answered there.
+
+    Attributes:
+        frame_idx: the frame it was followed to.
+        overlap: IoU of what was found there with the pathway's own mask.
+        area: of what was found there, in low-res pixels.
+        continuity: least IoU of successive masks on the way; 0 where it vanished in between.
+    """
+
+    frame_idx: int
+    overlap: float
+    area: int
+    continuity: float
+
+
+@dataclass(frozen=True, slots=True)
 class Evidence:
     """What is known of a candidate mask beyond its scores; each is None where the policy does not want it.
 
@@ -30,11 +47,13 @@ class Evidence:
         maskness: mean of sigmoid(logit) over the mask's pixels, in [0.5, 1]; 0 for an empty mask.
         appearance: float32 [C], mean image feature under the mask, channels standardised over the frame; zeros for an
             empty mask.
+        sighting: where the mask was followed to, if it was (`sam2long.search.policy.Audit`).
     """
 
     mask: NDArray[np.bool_] | None = None
     maskness: float | None = None
     appearance: NDArray[np.float32] | None = None
+    sighting: Sighting | None = None
 
 
 @dataclass(frozen=True, slots=True)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Hashable
+from collections.abc import Callable, Hashable
 from typing import Any, Protocol
 
 from torch import Tensor
@@ -10,8 +10,11 @@ from torch import Tensor
 from sam2long.model.hypotheses import Hypothesis
 from sam2long.model.memory_bank import FrameMemory
 from sam2long.search.scores import FrameScores
-from sam2long.state.memories import CommittedMemories, MemoryOptions
+from sam2long.state.memories import CommittedMemories, MemoryOptions, memory_of
 from sam2long.state.tracked_frames import RecentFrames, TrackedFrame
+
+# What was made of a frame, and its low-res logits [1, 1, h, w], read when they are asked for.
+Sight = tuple[FrameMemory | None, Callable[[], Tensor]]
 
 
 class PastModel(MemoryOptions, Protocol):
@@ -140,6 +143,17 @@ class ObjectPast:
         kind = "cond_frame_outputs" if self.is_conditioning(frame_idx) else "non_cond_frame_outputs"
         pred_masks: Tensor = self._outputs()[kind][frame_idx]["pred_masks"]
         return pred_masks
+
+    def seen(self, frame_idx: int) -> Sight | None:
+        """What the state has of a frame: its memory (None: a conditioning frame's), and its logits when called."""
+        outputs = self._outputs()
+        if frame_idx in outputs["cond_frame_outputs"]:
+            return None, lambda: self.committed_masks(frame_idx)
+        if frame_idx not in outputs["non_cond_frame_outputs"]:
+            return None
+        return memory_of(frame_idx, outputs["non_cond_frame_outputs"][frame_idx]), lambda: self.committed_masks(
+            frame_idx
+        )
 
     def beyond_reach(self, frame_idx: int, remembered: tuple[FrameMemory, ...]) -> tuple[FrameMemory, ...]:
         """Of the frames a pathway remembers, those whose memories are not cleared around a prompted frame."""

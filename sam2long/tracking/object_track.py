@@ -14,7 +14,7 @@ from sam2long.search.picking import Pick, Picking, Proposal, ScoredProposal
 from sam2long.search.policy import Policy
 from sam2long.search.tree import MemoryNode, MemoryTree
 from sam2long.state.memories import FrameMemories
-from sam2long.state.object_past import ObjectPast
+from sam2long.state.object_past import ObjectPast, Sight
 from sam2long.state.review import Review
 from sam2long.tracking.answers import Answers
 from sam2long.tracking.merging import Agreement
@@ -53,6 +53,8 @@ class Step:
         tree: the object's.
         tips: the distinct pathways, best first.
         pathways: what each of them attends to.
+        parents: the tips by their rows in the frame's batch.
+        picking: chooses among what they propose.
         slots: the nodes that fill the slots next.
         picks: the masks of those nodes whose memory something will read; the frame's own decisions drop the others.
     """
@@ -61,6 +63,8 @@ class Step:
     tree: Tree
     tips: list[Node]
     pathways: list[PathwayMemory]
+    parents: dict[int, Node] = field(default_factory=dict)
+    picking: Picking | None = None
     slots: list[Node] = field(default_factory=list)
     picks: dict[Node, Pick] = field(default_factory=dict)
 
@@ -127,15 +131,18 @@ class ObjectTrack:
         slots = [ScoredProposal(tip.score, proposed[tip], tip.carry) for tip in tree.slots]
         settings = self._settings
         picking = Picking(slots, settings.policy, settings.config, step.frame_idx, self.past.obj_id)
+        step.picking, step.parents = picking, {proposal.row: tip for tip, proposal in proposed.items()}
         modulated = step.pathways[step.tips.index(tree.slots[0])].modulated
-        picks = picking.of_step() if modulated else picking.of_first_step()  # rule 2
-        parents = {proposal.row: tip for tip, proposal in proposed.items()}
+        self.fill(step, picking.of_step() if modulated else picking.of_first_step())  # rule 2
+
+    def fill(self, step: Step, picks: Sequence[Pick]) -> None:
+        """Let `picks`, one per slot, fill the slots next."""
         nodes: dict[Pick, Node] = {
-            pick: MemoryNode(step.frame_idx, pick.score, parent=parents[pick.row], carry=pick.carry)
+            pick: MemoryNode(step.frame_idx, pick.score, parent=step.parents[pick.row], carry=pick.carry)
             for pick in dict.fromkeys(picks)
         }
         step.slots = [nodes[pick] for pick in picks]
-        lasting = set(tree.outlasting(step.slots, self._settings.max_pending_frames))
+        lasting = set(step.tree.outlasting(step.slots, self._settings.max_pending_frames))
         step.picks = {node: pick for pick, node in nodes.items() if node in lasting}
 
     def remember(self, step: Step, hypotheses: Sequence[Hypothesis]) -> None:
@@ -190,6 +197,21 @@ class ObjectTrack:
         frame = self.pending().get(frame_idx)
         if frame is not None and self.tree is not None and not self.answers.knows(frame_idx):
             self.answers.answer_early(frame, self.tree.slots[0].ancestor(frame_idx))
+
+    def seen(self, tip: Node, frame_idx: int) -> Sight | None:
+        """What the pathway of `tip` has on an earlier frame: its memory (None: prompted), and its logits when called.
+
+        None where the object was not tracked, or is not known any more.
+        """
+        pending = (
+            next((frame for frame in self.tree.pending if frame.frame_idx == frame_idx), None) if self.tree else None
+        )
+        decided = self.answers.waiting(frame_idx)
+        node = tip.ancestor(frame_idx) if pending else decided.nodes[0] if decided else None
+        if node is None:
+            return self.past.seen(frame_idx)
+        output = node.output
+        return (output.memory, lambda: output.mask_logits) if output else None
 
     # -- waiting ---------------------------------------------------------------------------------------------------
 

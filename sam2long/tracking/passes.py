@@ -10,7 +10,6 @@ import torch
 
 from sam2long.frame_bar import frame_bar
 from sam2long.frames import HeldFrames
-from sam2long.model.suitability import check_model_suits_tree
 from sam2long.state.interactive import Answer, InteractivePredictor
 from sam2long.state.memories import FrameMemories
 from sam2long.state.session import SESSION_KEY, OpenPass, Session, TreePass
@@ -30,7 +29,6 @@ def start_propagation(
     """A new pass, made the session's; the prompts must be consolidated. The arguments are `Propagation`'s."""
     session = predictor.session(inference_state)
     session.config = predictor.tree_config(inference_state)
-    check_model_suits_tree(predictor, session.config)
     predictor.name_bypassed_steps()
     propagation = Propagation(
         predictor, inference_state, session, reverse=reverse, order=order, obj_ids=obj_ids, before=before

@@ -16,13 +16,15 @@ from torch import Tensor
 from sam2long.model.hypotheses import Hypothesis, Pending, Proposals
 from sam2long.model.image_features import FrameEncoder, ImageFeatures, ImageModel
 from sam2long.model.memory_bank import FrameMemory, MemoryBank, PathwayMemory
-from sam2long.model.seam import BankOptions
+from sam2long.model.seam import BankOptions, TreeOptions
+from sam2long.model.suitability import check_model_suits_tree
 from sam2long.search.picking import Pick
-from sam2long.search.policy import Policy
+from sam2long.search.policy import PAPER, Policy
 from sam2long.search.selection import ChooseMemoryFunction, SelectFunction
 from sam2long.state.memories import FrameMemories
 from sam2long.state.object_past import ObjectPast, PastModel
 from sam2long.state.session import Session
+from sam2long.tracking.alibi import Alibis
 from sam2long.tracking.object_track import ObjectTrack, PassSettings, Step
 
 
@@ -41,11 +43,12 @@ class BatchModel(Protocol):
         """What is committed of decided masks."""
 
 
-class TreeModel(ImageModel, PastModel, BankOptions, Protocol):
+class TreeModel(ImageModel, PastModel, BankOptions, TreeOptions, Protocol):
     """What the trees of a pass need of the predictor."""
 
     encode_ahead: int
     max_obj_ptrs_in_encoder: int
+    reuses_buffers: bool
 
     @property
     def select(self) -> SelectFunction:
@@ -74,6 +77,9 @@ class Propagation:
         obj_ids: the objects, if they are not the state's own (one that was removed is named when it is tracked).
         before: per object what an earlier pass, continued by this one, remembered of frames that are no longer in
             the state.
+
+    Raises:
+        ValueError: if an option of the model leaves a tree nothing to choose from.
     """
 
     def __init__(
@@ -89,7 +95,6 @@ class Propagation:
     ) -> None:
         self._model = model
         self._state = inference_state
-        self._device: torch.device = inference_state["device"]
         session.recent.keep_only(inference_state["obj_ids"])
         max_obj_ptrs = min(inference_state["num_frames"], model.max_obj_ptrs_in_encoder)
         # A list of its own: SAM 2's `reset_state` empties the state's.
@@ -98,15 +103,19 @@ class Propagation:
             ObjectPast(model, inference_state, session.recent, obj_id, max_obj_ptrs=max_obj_ptrs, reverse=reverse)
             for obj_id in self.obj_ids
         ]
+        check_model_suits_tree(model, session.config)
         bank = MemoryBank(model, max_obj_ptrs, session.config.modulation)
+        self._images = FrameEncoder(model, inference_state, order, model.encode_ahead)
         policy = session.policy.with_functions(model.select, model.choose_memory)
         settings = PassSettings(session.config, policy, session.max_pending_frames, max_obj_ptrs, session.review)
         self.tracks = {
             past.obj_id: ObjectTrack(past, settings, bank, (before or {}).get(past.obj_id)) for past in pasts
         }
-        self._images = FrameEncoder(model, inference_state, order, model.encode_ahead)
-        spatial_pos: Tensor = inference_state["constants"]["maskmem_pos_enc"][-1]
+        spatial_pos = inference_state["constants"]["maskmem_pos_enc"][-1]
         self._batch = model.hypothesis_model(bank, spatial_pos, max_obj_ptrs, policy)
+        plain = model.hypothesis_model(bank, spatial_pos, max_obj_ptrs, PAPER)
+        audit = policy.audit
+        self._alibis = Alibis(model, inference_state, plain, audit, settings, reverse=reverse) if audit else None
         self._waiting: deque[int] = deque()  # frames tracked and not yet yielded, in processing order
         self._ahead: deque[int] = deque()  # frames tracked by a pass that this one continues, not asked for yet
         self._again: int | None = None  # the last one it yielded
@@ -151,6 +160,8 @@ class Propagation:
         scores = iter(proposals.scores())  # the frame's one wait for the device
         for track, step in steps:
             track.select(step, [next(scores) for _ in step.pathways])
+        if self._alibis is not None:
+            self._alibis.check(frame_idx, features, proposals, steps)
         picks = [pick for _, step in steps for pick in step.picks.values()]
         hypotheses = iter(self._batch.remember(frame_idx, features, proposals, picks))
         for track, step in steps:
@@ -175,7 +186,7 @@ class Propagation:
             intact, self.intact = self.intact, False  # until the frame is handed out
             frame_idx = self._waiting.popleft()
             self._commit(frame_idx, tracks)
-            answers = [track.answers.take(frame_idx).to(self._device, non_blocking=True) for track in tracks]
+            answers = [track.answers.take(frame_idx).to(self._state["device"], non_blocking=True) for track in tracks]
             masks = self._model.at_video_res(self._state, torch.cat(answers, dim=0))
             self.intact = intact
             yield frame_idx, self.obj_ids, masks
@@ -187,7 +198,7 @@ class Propagation:
         due = [(track, hypothesis) for track in tracks if (hypothesis := track.answers.due(frame_idx)) is not None]
         if due:
             # Those that waited long lie on the host, or are on their way there: the device keeps the order of copies.
-            masks = [hypothesis.mask_logits.to(self._device, non_blocking=True) for _, hypothesis in due]
+            masks = [hypothesis.mask_logits.to(self._state["device"], non_blocking=True) for _, hypothesis in due]
             for (track, _), (pred_masks, levels) in zip(due, self._batch.finish(masks), strict=True):
                 track.answers.commit(frame_idx, pred_masks, levels)
 
@@ -241,13 +252,11 @@ class Propagation:
         """Go on where another pass was `unfinished`."""
         self._waiting.extend(unfinished["waiting"])
         self._ahead.extend(unfinished.get("ahead", ()))
-        answers = unfinished["answers"]
-        if "ahead" not in unfinished:  # version 1 of saved states: by frame, and all of them were committed
-            answers = {obj_id: {"answers": _of_object(answers, obj_id)} for obj_id in self.tracks}
+        answers = _answers_by_object(unfinished, self.tracks)
+        trees, agreements = unfinished["trees"], unfinished["agreements"]
         for obj_id, track in self.tracks.items():
-            if obj_id in unfinished["trees"]:
-                agreement = unfinished["agreements"].get(obj_id)
-                track.take_up({"tree": unfinished["trees"][obj_id], "agreement": agreement})
+            if obj_id in trees:
+                track.take_up({"tree": trees[obj_id], "agreement": agreements.get(obj_id)})
             track.answers.take_up(answers.get(obj_id, {}))
             if obj_id in unfinished["removed"]:
                 track.past.set_gone()
@@ -263,5 +272,11 @@ class Propagation:
         self._again = last
 
 
-def _of_object(answers: dict[int, dict[Any, Tensor]], obj_id: Any) -> dict[int, Tensor]:
-    return {frame_idx: of_frame[obj_id] for frame_idx, of_frame in answers.items() if obj_id in of_frame}
+def _answers_by_object(unfinished: dict[str, Any], obj_ids: Iterable[Any]) -> dict[Any, Any]:
+    """The "answers" of `Propagation.unfinished`, also of version 1 of saved states."""
+    answers: dict[Any, Any] = unfinished["answers"]
+    if "ahead" in unfinished:
+        return answers
+    # Version 1: by frame, and all of them were committed.
+    by_frame = answers.items()
+    return {obj_id: {"answers": {t: of[obj_id] for t, of in by_frame if obj_id in of}} for obj_id in obj_ids}

@@ -40,6 +40,10 @@ class FakeModel:
     clear_non_cond_mem_around_input: bool = False
     memory_temporal_stride_for_eval: int = 1
     encode_ahead: int = 0
+    reuses_buffers: bool = False
+
+    def proposes_three_masks(self) -> bool:
+        return True
 
     def hypothesis_model(self, bank: MemoryBank, spatial_pos: Tensor, max_obj_ptrs: int, policy: Policy) -> FakeModel:
         return self

@@ -1,0 +1,149 @@
+"""The alibi check: a doubtful mask is followed backwards; one that comes from somewhere else is not the object.
+
+Two things seen at the same time are not the same thing. Where the object turns up after an absence, or elsewhere than
+it was, the mask is tracked backwards to a frame on which the object was certain. If it is found beside the object
+there, having been in sight all the way, it is an impostor: the pathway waits in silence, and knows the impostor while
+it moves on. If it lands on the object it is confirmed; if it vanishes on the way, that says nothing.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Hashable, Sequence
+from dataclasses import dataclass, replace
+from typing import NamedTuple
+
+from sam2long.policies.numbers import mask_from_text, mask_iou, mask_to_text
+from sam2long.search.policy import Audit, Note, Policy, Situation
+from sam2long.search.selection import Candidate, RememberedFrame, Sighting
+
+# Of a mask that is refused and whose pathway was undecided: below 0, so that it counts as absent.
+_BARELY = -1e-3
+
+
+class Carried(NamedTuple):
+    """What a pathway carries on, in terms of low-res masks as text.
+
+    Attributes:
+        tracked: how many frames it has tracked.
+        last: the mask of the frame before; empty where the object was absent, or was refused.
+        rival: the mask that was refused, where it was on the frame before; empty if there is none.
+        checked: at which `tracked` a suspect was last confirmed, or nothing was found out; -1 before that.
+        refused: at which `tracked` the rival was last refused by a sighting.
+    """
+
+    tracked: int = 0
+    last: str = ""
+    rival: str = ""
+    checked: int = -1
+    refused: int = -1
+
+
+@dataclass(frozen=True)
+class AlibiRule:
+    """The rule's numbers.
+
+    Attributes:
+        jump: a mask that overlaps the frame before's by less is suspicious.
+        same: overlaps beyond it are the same thing, on successive frames.
+        found: overlap with the object's certain mask beyond which a suspect is confirmed.
+        min_area: low-res pixels below which nothing was found.
+        unbroken: least overlap of successive masks of a track that was not lost on the way.
+        pause: frames after a check that brought no refusal, before the next one.
+        again: frames after which a rival may show anew where it comes from.
+        min_occlusion, min_iou: of a certain frame.
+    """
+
+    jump: float = 0.15
+    same: float = 0.3
+    found: float = 0.3
+    min_area: int = 8
+    unbroken: float = 0.1
+    pause: int = 1
+    again: int = 1000
+    min_occlusion: float = 2.0
+    min_iou: float = 0.5
+
+    def policy(self, name: str, **changes: object) -> Policy:
+        """The rule as a policy."""
+        audit = Audit(self.suspects, self.is_certain, self.judge)
+        return replace(
+            Policy(
+                name,
+                frozenset({"masks"}),
+                propose=self.propose,
+                note=self.note,
+                advance=self.advance,
+                audit=audit,
+            ),
+            **changes,  # type: ignore[arg-type]
+        )
+
+    def propose(self, candidates: Sequence[Candidate], situation: Situation) -> Sequence[Candidate]:
+        """The decoder's candidates; one that overlaps the rival of the frame before is the rival: not the object."""
+        carried = _carried(situation)
+        if not carried.rival or carried.tracked - carried.refused >= self.again:
+            return candidates
+        rival = mask_from_text(carried.rival)
+        return [
+            _refused(c) if c.occlusion_score > 0 and mask_iou(_mask(c), rival) > self.same else c for c in candidates
+        ]
+
+    def suspects(self, candidate: Candidate, situation: Situation) -> bool:
+        """Whether the object turns up after an absence, or elsewhere than it was."""
+        carried = _carried(situation)
+        if candidate.occlusion_score <= 0 or not carried.tracked or not _mask(candidate).any():
+            return False
+        if carried.checked >= 0 and carried.tracked - carried.checked < self.pause:
+            return False
+        return not carried.last or mask_iou(_mask(candidate), mask_from_text(carried.last)) < self.jump
+
+    def is_certain(self, frame: RememberedFrame) -> bool:
+        """Whether an earlier mask of the pathway can be relied on."""
+        return frame.occlusion_score > self.min_occlusion and frame.predicted_iou > self.min_iou
+
+    def says(self, sighting: Sighting) -> str:
+        """What a sighting means: "confirmed", "refused" or "nothing"."""
+        if sighting.area < self.min_area or sighting.continuity < self.unbroken:
+            return "nothing"
+        return "confirmed" if sighting.overlap > self.found else "refused"
+
+    def judge(self, suspect: Candidate, situation: Situation) -> Candidate:
+        """The suspect, or "not visible" where it is an impostor."""
+        sighting = suspect.evidence.sighting
+        return _refused(suspect) if sighting and self.says(sighting) == "refused" else suspect
+
+    def note(self, chosen: Candidate, decoded: Sequence[Candidate], situation: Situation) -> Note:
+        """(1 if the mask was confirmed, -1 if it was refused, else 0)."""
+        said = self.says(chosen.evidence.sighting) if chosen.evidence.sighting else "nothing"
+        return ({"confirmed": 1.0, "refused": -1.0, "nothing": 0.0}[said],)
+
+    def advance(self, chosen: Candidate, situation: Situation) -> Hashable:
+        """See `Carried`."""
+        carried, mask, sighting = _carried(situation), _mask(chosen), chosen.evidence.sighting
+        now = carried.tracked + 1
+        said = self.says(sighting) if sighting else None
+        if chosen.occlusion_score > 0:
+            checked = now if said else carried.checked
+            rival = "" if said == "confirmed" else carried.rival
+            return Carried(now, mask_to_text(mask) if mask.any() else "", rival, checked, carried.refused)
+        if said == "refused":
+            return Carried(now, "", mask_to_text(mask), carried.checked, now)
+        moved = carried.rival and mask_iou(mask, mask_from_text(carried.rival)) > self.same
+        return Carried(now, "", mask_to_text(mask) if moved else carried.rival, carried.checked, carried.refused)
+
+
+def _carried(situation: Situation) -> Carried:
+    carry = situation.carry
+    return Carried(*carry) if isinstance(carry, tuple) else Carried()
+
+
+def _mask(candidate: Candidate):  # type: ignore[no-untyped-def]
+    assert candidate.evidence.mask is not None
+    return candidate.evidence.mask
+
+
+def _refused(candidate: Candidate) -> Candidate:
+    return replace(candidate, occlusion_score=min(-candidate.occlusion_score, _BARELY))
+
+
+POLICY = AlibiRule().policy("alibi")
