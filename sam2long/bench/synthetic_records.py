@@ -83,7 +83,8 @@ def _read(folder: Path, spec: ClipSpec, settings: Sequence[Setting], model: Mode
     current = {
         name: scores
         for name, scores in record["settings"].items()
-        if record["trees"][name] == trees.get(name, record["trees"][name])
+        # Records of before `answered` cannot say where points are lost.
+        if record["trees"][name] == trees.get(name, record["trees"][name]) and "answered" in scores
     }
     return {**record, "settings": current}
 

@@ -14,7 +14,7 @@ from sam2long.evaluation.bootstrap import interval
 
 Record = dict[str, Any]
 Array = NDArray[np.float64]
-_MEASURES = ("J&F", "J", "F", "present", "reappear", "switches", "oracle", "pathways", "ms")
+_MEASURES = ("J&F", "J", "F", "present", "reappear", "absent wrong", "switches", "oracle", "pathways", "ms")
 _GAINS = {"J&F": "gain", "present": "present gain", "reappear": "reappear gain", "switches": "switches gain"}
 
 
@@ -22,8 +22,9 @@ def clip_figures(record: Record, setting: str) -> dict[str, float]:
     """One clip's figures for one setting, in percent (switches: a count).
 
     `present` is J&F over the frames on which the object shows, `reappear` over those on which it is back after an
-    absence; `switches` counts how often the answer goes over to a look-alike; `pathways` is the mean number of distinct
-    ones, `ms` the milliseconds a frame takes beyond its encoding; what a clip cannot tell is NaN.
+    absence; `absent wrong` is the share of frames without the object that are answered with something; `switches`
+    counts how often the answer goes over to a look-alike; `pathways` is the mean number of distinct ones, `ms` the
+    milliseconds a frame takes beyond its encoding; what a clip cannot tell is NaN.
     """
     scores = record["settings"][setting]
     j, f = np.asarray(scores["j"]), np.asarray(scores["f"])
@@ -38,6 +39,7 @@ def clip_figures(record: Record, setting: str) -> dict[str, float]:
         "F": 100 * float(f.mean()),
         "present": 100 * float(both[present[1:]].mean()) if present[1:].any() else float("nan"),
         "reappear": 100 * float(both[back].mean()) if back.any() else float("nan"),
+        "absent wrong": 100 * float((j[~present[1:]] < 1).mean()) if not present[1:].all() else float("nan"),
         "switches": float(switches),
         "oracle": 100 * float(np.mean(scores["oracle"])) if scores.get("oracle") else float("nan"),
         "pathways": float(np.mean(scores["pathways"])) if scores.get("pathways") else float("nan"),
@@ -96,8 +98,8 @@ def table(summary: dict[str, Any]) -> str:
     """The summary as Markdown."""
     lines = [
         "| suite | setting | J&F | J | F | gain in J&F [95 %] | where it shows | its gain [95 %] "
-        "| after absence | its gain [95 %] | switches | oracle | pathways | ms |",
-        "|" + "---|" * 14,
+        "| after absence | its gain [95 %] | absent, answered (%) | switches | oracle | pathways | ms |",
+        "|" + "---|" * 15,
     ]
     for suite, figures in summary.items():
         for setting, row in figures["settings"].items():
@@ -106,7 +108,13 @@ def table(summary: dict[str, Any]) -> str:
             cells.append(_gain(row, "gain"))
             for name in ("present", "reappear"):
                 cells += [_cell(row, name), _gain(row, f"{name} gain")]
-            cells += [_cell(row, "switches", 2), _cell(row, "oracle"), _cell(row, "pathways", 2), _cell(row, "ms")]
+            cells += [
+                _cell(row, "absent wrong"),
+                _cell(row, "switches", 2),
+                _cell(row, "oracle"),
+                _cell(row, "pathways", 2),
+                _cell(row, "ms"),
+            ]
             lines.append(f"| {' | '.join(cells)} |")
     return "\n".join(lines) + "\n"
 

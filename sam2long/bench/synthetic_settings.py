@@ -21,13 +21,16 @@ class Setting:
     select: SelectFunction = select_candidates
     choose_memory: ChooseMemoryFunction[FrameMemory] = choose_memory
     policy: Policy = PAPER
+    oracle: str | None = None  # what the truth decides, one of `synthetic_oracles.ORACLES`
 
     @property
     def identity(self) -> str:
         """All that the setting's figures depend on: a record of another identity is stale."""
         defaults = (select_candidates, choose_memory)
         policies = [f.__name__ for f in (self.select, self.choose_memory) if f not in defaults]
-        return " ".join([repr(self.tree), *policies, *([] if self.policy == PAPER else [self.policy.name])])
+        policies += [] if self.policy == PAPER else [self.policy.name]
+        policies += [] if self.oracle is None else [f"oracle {self.oracle}"]
+        return " ".join([repr(self.tree), *policies])
 
 
 def halves(tree: MemoryTreeConfig) -> list[Setting]:

@@ -11,6 +11,7 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
+from sam2long.bench.synthetic_oracles import oracle
 from sam2long.bench.synthetic_settings import Setting
 from sam2long.config import MemoryTreeConfig
 from sam2long.evaluation.measures import boundary_f, jaccard
@@ -40,8 +41,9 @@ def track_clip(predictor: SAM2LongVideoPredictor, spec: ClipSpec, settings: Sequ
 
     Returns:
         A JSON-ready record: the spec, `present` per frame, and per setting the lists `j` and `f` (all frames after
-        the first), `double` (highest IoU with a look-alike), `pathways` (how many there are), for a tree `oracle`
-        (J&F of the best pathway), and `ms`: milliseconds a frame takes beyond its encoding.
+        the first), `double` (highest IoU with a look-alike), `answered` (whether with anything), `pathways` (how many
+        there are), for a tree `oracle` (J&F of the best pathway), and `ms`: milliseconds a frame takes beyond its
+        encoding.
     """
     clip = spec.draw()
     record: dict[str, Any] = {**asdict(spec), "present": clip.present[:, 0].tolist(), "settings": {}}
@@ -54,8 +56,8 @@ def track_clip(predictor: SAM2LongVideoPredictor, spec: ClipSpec, settings: Sequ
 @torch.inference_mode()
 def _track(predictor: SAM2LongVideoPredictor, clip: Clip, setting: Setting, features: dict[int, Any]) -> dict[str, Any]:
     predictor.select, predictor.choose_memory = setting.select, setting.choose_memory
-    predictor.policy = setting.policy
-    scores: dict[str, list[float]] = {"j": [], "f": [], "double": []}
+    predictor.policy = setting.policy if setting.oracle is None else oracle(setting.oracle, clip)
+    scores: dict[str, list[float]] = {"j": [], "f": [], "double": [], "answered": []}
     watched = Watched()
     track = _answers_of_sam2 if setting.tree.num_pathways == 1 else _answers_of_tree
     answers = track(predictor, clip, setting.tree, features, watched)
@@ -65,6 +67,7 @@ def _track(predictor: SAM2LongVideoPredictor, clip: Clip, setting: Setting, feat
         scores["j"].append(round(jaccard(found, truth), 4))
         scores["f"].append(round(boundary_f(found, truth), 4))
         scores["double"].append(round(_on_double(found, clip, frame_idx), 4))
+        scores["answered"].append(int(found.any()))
     ms = round(1000 * watched.seconds / len(watched.pathways), 3)
     return {**scores, "oracle": watched.oracle, "pathways": watched.pathways, "ms": ms}
 
@@ -117,13 +120,15 @@ def _answers_of_tree(
 
 @torch.inference_mode()
 def _encode(predictor: SAM2LongVideoPredictor, clip: Clip) -> dict[int, Any]:
-    """SAM 2's cached image features of all frames."""
+    """SAM 2's cached image features of all frames; positional encodings, larger and always the same, are kept once."""
     state = predictor.init_state(clip.frames)
-    features = {}
+    features: dict[int, Any] = {}
     for frame_idx in range(state["num_frames"]):
         state["cached_features"] = {}
         predictor.image_features(state, frame_idx)
-        features.update(state["cached_features"])
+        image, encoded = state["cached_features"][frame_idx]
+        encodings = features[0][1]["vision_pos_enc"] if features else encoded["vision_pos_enc"]
+        features[frame_idx] = image, {"backbone_fpn": encoded["backbone_fpn"], "vision_pos_enc": encodings}
     return features
 
 

@@ -28,14 +28,18 @@ if TYPE_CHECKING:
     from sam2long.bench.synthetic_track import ClipSpec
 
 
+# Of a suite, unless one asks for another number.
+_CLIPS = {"longest": 12}
+
+
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "-o", "--out", type=Path, required=True, help="folder for clips/, table.md, summary.json, gain.png"
     )
-    parser.add_argument("--suites", help="comma-separated (default: all)")
-    parser.add_argument("--clips", type=int, default=60, help="clips a suite (default 60)")
+    parser.add_argument("--suites", help="comma-separated (default: all but long and longest)")
+    parser.add_argument("--clips", type=int, help="clips a suite (default 60; of longest 12)")
     parser.add_argument("--first-seed", type=int, default=0)
-    parser.add_argument("--frames", type=int, default=60, help="frames a clip (default 60)")
+    parser.add_argument("--frames", type=int, help="frames a clip (default 60; of long 300, of longest 1000)")
     parser.add_argument("--size", type=int, default=256, help="pixels a side (default 256)")
     parser.add_argument("--split", default="test", choices=["test", "val"], help="val is for tuning, test for reports")
     _add_contestants(parser)
@@ -48,7 +52,7 @@ def run(args: argparse.Namespace) -> int:
     if args.policy is not None:
         raise UserError(f"--policy {args.policy}: the benchmark compares policies; list them with --policies")
     settings = _contestants(args, model.memory_tree)
-    specs = _specs(args)
+    specs = specs_of(args)
     if len(settings) > 1:
         try:
             require_matplotlib()
@@ -62,9 +66,10 @@ def _measure(args: argparse.Namespace, model: ModelChoice, settings: list[Settin
     import torch
     from tqdm import tqdm
 
+    from sam2long.bench.synthetic_losses import losses_table
     from sam2long.bench.synthetic_records import DamagedRecordError, fingerprint, records
     from sam2long.bench.synthetic_report import plot, summarise, table
-    from sam2long.synthetic import SUITES
+    from sam2long.synthetic import ALL_SUITES
 
     folder = args.out / "clips"
     folder.mkdir(parents=True, exist_ok=True)
@@ -73,21 +78,26 @@ def _measure(args: argparse.Namespace, model: ModelChoice, settings: list[Settin
         done = list(tqdm(running, total=len(specs), desc="clips"))
     except DamagedRecordError as error:
         raise UserError(str(error)) from error
-    summary = summarise(sorted(done, key=lambda record: (list(SUITES).index(record["suite"]), record["seed"])))
+    summary = summarise(sorted(done, key=lambda record: (list(ALL_SUITES).index(record["suite"]), record["seed"])))
     report = {
         "config": Path(model.config).name,
         "checkpoint": model.checkpoint.name,
         "model": fingerprint(model),
-        **{name: value for name, value in asdict(specs[0]).items() if name not in ("suite", "seed")},
+        **{name: value for name, value in asdict(specs[0]).items() if name not in ("suite", "seed", "num_frames")},
+        "num_frames": {spec.suite: spec.num_frames for spec in specs},
         "first_seed": args.first_seed,
         "settings": {setting.name: setting.identity for setting in settings},
         **describe(torch.device(model.device or ("cuda" if torch.cuda.is_available() else "cpu"))),
     }
     _write(args.out / "summary.json", json.dumps({**report, "suites": summary}, indent=1))
     _write(args.out / "table.md", table(summary))
+    if args.losses:
+        _write(args.out / "losses.md", losses_table(done))
     if len(settings) > 1:
         plot(summary, args.out / "gain.png")
     print(table(summary))
+    if args.losses:
+        print(losses_table(done))
     return 0
 
 
@@ -105,6 +115,10 @@ def _add_contestants(parser: argparse.ArgumentParser) -> None:
         action="store_true",
         help="add the tree's halves: its memory without branching, and branching with SAM 2's memory",
     )
+    parser.add_argument(
+        "--oracles", action="store_true", help="add trees for which the truth decides mask, memory or presence"
+    )
+    parser.add_argument("--losses", action="store_true", help="add a table of where points are lost (losses.md)")
 
 
 def _contestants(args: argparse.Namespace, tree: MemoryTreeConfig) -> list[Setting]:
@@ -113,6 +127,7 @@ def _contestants(args: argparse.Namespace, tree: MemoryTreeConfig) -> list[Setti
     Raises:
         UserError: if an option makes no sense.
     """
+    from sam2long.bench.synthetic_oracles import ORACLES
     from sam2long.bench.synthetic_settings import BASELINE, Setting, halves
 
     try:
@@ -128,41 +143,49 @@ def _contestants(args: argparse.Namespace, tree: MemoryTreeConfig) -> list[Setti
             raise UserError(f"--merge-iou, --merge-frames: {error}") from error
         settings.append(Setting(f"P={merging.num_pathways}, merging", merging))
     settings += _with_policies(args.policies, tree)
-    return [*settings, *halves(tree)] if args.ablate else settings
+    settings += halves(tree) if args.ablate else []
+    oracles = ORACLES if args.oracles else ()
+    return [*settings, *(Setting(f"oracle: {decides}", wide(tree), oracle=decides) for decides in oracles)]
+
+
+def wide(tree: MemoryTreeConfig) -> MemoryTreeConfig:
+    """A policy has no say with one pathway, which is SAM 2 itself."""
+    return tree if tree.num_pathways > 1 else replace(tree, num_pathways=2)
 
 
 def _with_policies(names: str, tree: MemoryTreeConfig) -> list[Setting]:
     from sam2long.bench.synthetic_settings import Setting
 
-    wide = tree if tree.num_pathways > 1 else replace(tree, num_pathways=2)
     try:
         policies = [load_policy(name) for name in dict.fromkeys(filter(None, names.split(",")))]
     except ValueError as error:
         raise UserError(f"--policies {names}: {error}") from error
-    return [Setting(policy.name, wide, policy=policy) for policy in policies]
+    return [Setting(policy.name, wide(tree), policy=policy) for policy in policies]
 
 
-def _specs(args: argparse.Namespace) -> list[ClipSpec]:
+def specs_of(args: argparse.Namespace) -> list[ClipSpec]:
     from sam2long.bench.synthetic_track import ClipSpec
-    from sam2long.synthetic import SUITES, sample_scene
+    from sam2long.synthetic import ALL_SUITES, SUITES, frames_of, sample_scene
     from sam2long.synthetic.render import check_size
 
     # A clip that is listed twice is one clip.
     suites = list(SUITES) if args.suites is None else list(dict.fromkeys(args.suites.split(",")))
-    unknown = sorted(set(suites) - set(SUITES))
+    unknown = sorted(set(suites) - set(ALL_SUITES))
     if unknown:
-        raise UserError(f"--suites: {', '.join(unknown)} unknown; choose from {', '.join(SUITES)}")
-    if args.clips < 1 or args.workers < 1:
+        raise UserError(f"--suites: {', '.join(unknown)} unknown; choose from {', '.join(ALL_SUITES)}")
+    if (args.clips is not None and args.clips < 1) or args.workers < 1:
         raise UserError("--clips and --workers must be at least 1")
-    seeds = range(args.first_seed, args.first_seed + args.clips)
+    num_clips = {suite: args.clips or _CLIPS.get(suite, 60) for suite in suites}
+    num_frames = {suite: args.frames or frames_of(suite) for suite in suites}
+    seeds = range(args.first_seed, args.first_seed + max(num_clips.values()))
+    clips = [(suite, seed) for seed in seeds for suite in suites if seed - args.first_seed < num_clips[suite]]
     try:
-        for suite in suites:  # drawn, not rendered: whatever is wrong with the numbers comes out here
-            for seed in seeds:
-                sample_scene(suite, seed, num_frames=args.frames, split=args.split)
+        for suite, seed in clips:  # drawn, not rendered: whatever is wrong with the numbers comes out here
+            sample_scene(suite, seed, num_frames=num_frames[suite], split=args.split)
         check_size(args.size)
     except ValueError as error:
         raise UserError(f"--first-seed, --frames, --size: {error}") from error
-    return [ClipSpec(suite, seed, args.frames, args.size, args.split) for seed in seeds for suite in suites]
+    return [ClipSpec(suite, seed, num_frames[suite], args.size, args.split) for suite, seed in clips]
 
 
 def _write(path: Path, text: str) -> None:

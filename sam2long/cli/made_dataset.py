@@ -27,13 +27,13 @@ def make(args: argparse.Namespace, root: Path) -> int:
         UserError: status 2 for numbers that make no sense, status 1 where it cannot be written.
     """
     from sam2long.datasets import made
-    from sam2long.synthetic import SUITES, sample_scene
+    from sam2long.synthetic import ALL_SUITES, sample_scene
     from sam2long.synthetic.render import check_size
     from sam2long.views.visualize import davis_palette
 
     suites = list(dict.fromkeys(args.suites.split(",")))
-    if unknown := sorted(set(suites) - set(SUITES)):
-        raise UserError(f"--suites: {', '.join(unknown)} unknown; choose from {', '.join(SUITES)}")
+    if unknown := sorted(set(suites) - set(ALL_SUITES)):
+        raise UserError(f"--suites: {', '.join(unknown)} unknown; choose from {', '.join(ALL_SUITES)}")
     if args.clips < 1:
         raise UserError("--clips must be at least 1")
     if all((root / layout).is_dir() for layout in made.LAYOUTS):

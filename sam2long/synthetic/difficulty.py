@@ -91,3 +91,34 @@ SUITES: dict[str, Difficulty] = {
         swap=0.4,
     ),
 }
+
+# Long video is the point of a memory: the object leaves again and again, and a look-alike stays.
+LONG_SUITES: dict[str, Difficulty] = {
+    "long": Difficulty(
+        absences=(1, 1),
+        absence_frames=(10, 30),
+        doubles=(1, 2),
+        similarity=(0.5, 0.85),
+        meetings=(0, 1),
+        bars=(0, 1),
+        drift=0.6,
+        camera=0.4,
+    ),
+    "longest": Difficulty(
+        absences=(0, 1),
+        absence_frames=(10, 60),
+        doubles=(1, 2),
+        similarity=(0.5, 0.85),
+        meetings=(0, 1),
+        bars=(0, 1),
+        drift=0.7,
+        camera=0.5,
+    ),
+}
+ALL_SUITES = SUITES | LONG_SUITES
+_FRAMES = {"long": 300, "longest": 1000}
+
+
+def frames_of(suite: str) -> int:
+    """How many frames a clip of the suite has, unless one asks for another length."""
+    return _FRAMES.get(suite, 60)

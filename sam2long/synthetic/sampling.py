@@ -8,12 +8,13 @@ from __future__ import annotations
 
 import numpy as np
 
-from sam2long.synthetic.difficulty import SUITES, Difficulty
+from sam2long.synthetic.difficulty import ALL_SUITES, Difficulty
 from sam2long.synthetic.director import Director
 from sam2long.synthetic.scene import Scene
 from sam2long.synthetic.textures import split_code
 
-_SUITE_CODES = {name: code for code, name in enumerate(("easy", "occlusion", "distractor", "reappear", "crowd"), 1)}
+# A code names a random stream for good: new suites come last.
+_SUITE_CODES = {name: code for code, name in enumerate(ALL_SUITES, 1)}
 
 
 def sample_scene(
@@ -22,23 +23,24 @@ def sample_scene(
     """Draws one scene.
 
     Args:
-        suite: a name in `SUITES`; names the random stream and, without `difficulty`, the knobs.
+        suite: a name in `ALL_SUITES`; names the random stream and, without `difficulty`, the knobs.
         seed: which scene of the suite, 0 or more.
-        num_frames: 2..3000 (the suites are made for 24..300; a bar needs a few frames to come from somewhere).
+        num_frames: 2..3000 (`frames_of` says how many a suite is made for; a bar needs a few frames to come from
+            somewhere).
         split: `train`, `val` (to tune on) or `test` (to report on, never to tune on).
         difficulty: other knobs than the suite's.
 
     Raises:
         ValueError: unknown suite or split, negative seed, num_frames out of range, or too few for the knobs' events.
     """
-    if suite not in SUITES:
-        raise ValueError(f"suite {suite!r} is unknown; choose one of {', '.join(SUITES)}")
+    if suite not in ALL_SUITES:
+        raise ValueError(f"suite {suite!r} is unknown; choose one of {', '.join(ALL_SUITES)}")
     if seed < 0:
         raise ValueError(f"seed={seed} is negative; choose 0 or more")
     if not 2 <= num_frames <= 3000:
         raise ValueError(f"num_frames={num_frames} is out of range; choose 2 to 3000")
     rng = np.random.default_rng([7100, split_code(split), _SUITE_CODES[suite], seed])
-    knobs = difficulty or SUITES[suite]
+    knobs = difficulty or ALL_SUITES[suite]
     scene = None
     for _ in range(50):
         scene = Director(rng, num_frames, knobs).scene(suite, split, seed)

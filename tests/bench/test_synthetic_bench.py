@@ -164,7 +164,7 @@ def test_sam2s_memory_and_one_pathway_are_sam2() -> None:
 
 
 def test_a_clip_counts_once_and_damage_is_named(tmp_path: Path) -> None:
-    specs = bench_synthetic._specs(arguments(tmp_path, "--suites", "easy,crowd,easy", "--frames", "24"))
+    specs = bench_synthetic.specs_of(arguments(tmp_path, "--suites", "easy,crowd,easy", "--frames", "24"))
     assert [spec.suite for spec in specs] == ["easy", "crowd"]
     (tmp_path / "clips").mkdir()
     (tmp_path / "clips" / "easy-0000.json").write_text('{"a')

@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 import torch
 
-from sam2long.synthetic import SUITES, Clip, Difficulty, render, sample_scene
+from sam2long.synthetic import ALL_SUITES, LONG_SUITES, SUITES, Clip, Difficulty, frames_of, render, sample_scene
 from sam2long.synthetic.render import render_layers
 from sam2long.synthetic.scene import Outline, Scene, Skin, Sprite, pack
 from sam2long.synthetic.textures import TILE_SIZE, TextureBank, procedural_tile
@@ -32,7 +32,7 @@ def stage(*sprites: Sprite) -> Scene:
     return Scene("easy", "val", 0, sprites, Skin(3, 4), camera, np.ones(2, np.float32))
 
 
-@pytest.fixture(scope="module", params=sorted(SUITES))
+@pytest.fixture(scope="module", params=sorted(ALL_SUITES))
 def clip(request: pytest.FixtureRequest) -> Clip:
     return render(sample_scene(request.param, 3, num_frames=24, split="val"), SIZE)
 
@@ -43,7 +43,7 @@ def test_same_seed_same_bytes(clip: Clip) -> None:
         assert np.array_equal(getattr(clip, name), getattr(again, name)), name
 
 
-@pytest.mark.parametrize("suite", sorted(SUITES))
+@pytest.mark.parametrize("suite", sorted(ALL_SUITES))
 def test_seeds_and_splits_differ(suite: str) -> None:
     frames = [
         render(sample_scene(suite, seed, num_frames=24, split=split).frames(np.arange(2)), 32).frames
@@ -134,6 +134,16 @@ def test_suites_hold_what_they_promise() -> None:
     assert all(len(c.obj_ids) >= 6 for c in clips["crowd"])
     comes_back = [c.present[:, 0] for c in clips["reappear"]]
     assert sum(bool((np.diff(p.astype(int)) == 1).any()) for p in comes_back) >= 4
+
+
+@pytest.mark.parametrize("suite", sorted(LONG_SUITES))
+def test_long_suites_hold_what_they_promise(suite: str) -> None:
+    clips = [render(sample_scene(suite, k, split="val", num_frames=frames_of(suite)), 32) for k in range(2)]
+    for clip in clips:
+        absences = (np.diff(clip.present[:, 0].astype(int)) == -1).sum()
+        assert len(clip.frames) == {"long": 300, "longest": 1000}[suite]
+        assert absences >= 3
+        assert any(clip.present[:, clip.obj_ids.index(double)].mean() > 0.6 for double in clip.doubles)
 
 
 @pytest.mark.parametrize("num_frames", [24, 300])
