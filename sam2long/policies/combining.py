@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Hashable, Sequence
 from dataclasses import dataclass, replace
 
-from sam2long.search.policy import Audit, Policy, Situation, remember_as_paper
+from sam2long.search.policy import Audit, Note, Policy, Situation, remember_as_paper
 from sam2long.search.selection import Candidate, select_candidates
 
 
@@ -14,7 +14,8 @@ class _Parts:
     """What the parts of a policy do, one after the other; a pathway carries a tuple of what each of them carries."""
 
     policies: tuple[Policy, ...]
-    auditor: int = 0
+    noting: int
+    auditor: int
 
     def own(self, situation: Situation, part: int) -> Situation:
         carry = situation.carry
@@ -31,6 +32,10 @@ class _Parts:
             policy.advance(chosen, self.own(situation, part)) if policy.advance else None
             for part, policy in enumerate(self.policies)
         )
+
+    def note(self, chosen: Candidate, decoded: Sequence[Candidate], situation: Situation) -> Note:
+        note = self.policies[self.noting].note
+        return note(chosen, decoded, self.own(situation, self.noting)) if note else ()
 
     def suspects(self, candidate: Candidate, situation: Situation) -> bool:
         return self._audit.suspects(candidate, self.own(situation, self.auditor))
@@ -58,22 +63,23 @@ def combined(name: str, *policies: Policy) -> Policy:
     Raises:
         ValueError: if two parts select, remember or audit.
     """
-    selecting = [policy for policy in policies if policy.select is not select_candidates]
-    remembering = [policy for policy in policies if policy.remember is not remember_as_paper]
+    selecting = [part for part, policy in enumerate(policies) if policy.select is not select_candidates]
+    remembering = [part for part, policy in enumerate(policies) if policy.remember is not remember_as_paper]
     auditing = [part for part, policy in enumerate(policies) if policy.audit is not None]
     for what, found in (("select", selecting), ("remember", remembering), ("audit", auditing)):
         if len(found) > 1:
-            raise ValueError(f"policy {name!r}: two of its parts {what}, one may")
-    memory = (remembering or [policy for policy in policies if policy.note] or [Policy()])[0]
-    parts = _Parts(policies, *auditing)
+            raise ValueError(f"policy {name!r}: {len(found)} of its parts {what}, one may")
+    # Notes are read by the memory they are made for.
+    noting = remembering or [part for part, policy in enumerate(policies) if policy.note]
+    parts = _Parts(policies, *(noting or [0])[:1], *(auditing or [0]))
     audit = policies[auditing[0]].audit if auditing else None
     return Policy(
         name,
         frozenset().union(*(policy.wants for policy in policies)),
         propose=parts.propose,
-        select=selecting[0].select if selecting else select_candidates,
-        note=memory.note,
-        advance=parts.advance if any(policy.advance for policy in policies) else None,
-        remember=memory.remember,
+        select=policies[selecting[0]].select if selecting else select_candidates,
+        note=parts.note if noting else None,
+        advance=parts.advance,
+        remember=policies[remembering[0]].remember if remembering else remember_as_paper,
         audit=audit and replace(audit, suspects=parts.suspects, judge=parts.judge),
     )

@@ -31,7 +31,7 @@ class AlibiModel(ImageModel, Protocol):
 
 
 class BackwardBatch(Protocol):
-    """What proposes and remembers masks without a policy's evidence."""
+    """What proposes and remembers masks."""
 
     def propose(self, features: ImageFeatures, pathways: Sequence[PathwayMemory]) -> Proposals:
         """The masks each pathway proposes for a frame."""
@@ -84,8 +84,7 @@ class Alibis:
         model: the predictor.
         inference_state: its state.
         batch: proposes and remembers.
-        audit: the policy's.
-        settings: of the pass.
+        settings: of the pass, whose policy has an audit.
         reverse: whether the pass runs towards frame 0, so that backwards is towards the end.
     """
 
@@ -94,7 +93,6 @@ class Alibis:
         model: AlibiModel,
         inference_state: dict[str, Any],
         batch: BackwardBatch,
-        audit: Audit,
         settings: PassSettings,
         *,
         reverse: bool,
@@ -102,7 +100,8 @@ class Alibis:
         self._model = model
         self._state = inference_state
         self._batch = batch
-        self._audit = audit
+        assert settings.policy.audit is not None
+        self._audit: Audit = settings.policy.audit
         self._back = 1 if reverse else -1
         self._config, self._capacity = settings.config, settings.max_obj_ptrs - 1
         self._recent: OrderedDict[int, list[Tensor]] = OrderedDict()  # feature levels of the frames within reach

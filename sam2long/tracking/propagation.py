@@ -6,7 +6,6 @@ SAM 2's format, so that its interactive API works on them unchanged. A tree hold
 
 from __future__ import annotations
 
-from collections import deque
 from collections.abc import Iterable, Iterator, Sequence
 from typing import Any, Protocol
 
@@ -19,12 +18,13 @@ from sam2long.model.memory_bank import FrameMemory, MemoryBank, PathwayMemory
 from sam2long.model.seam import BankOptions, TreeOptions
 from sam2long.model.suitability import check_model_suits_tree
 from sam2long.search.picking import Pick
-from sam2long.search.policy import PAPER, Policy
+from sam2long.search.policy import Policy
 from sam2long.search.selection import ChooseMemoryFunction, SelectFunction
 from sam2long.state.memories import FrameMemories
 from sam2long.state.object_past import ObjectPast, PastModel
 from sam2long.state.session import Session
 from sam2long.tracking.alibi import Alibis
+from sam2long.tracking.frame_queue import FrameQueue
 from sam2long.tracking.object_track import ObjectTrack, PassSettings, Step
 
 
@@ -113,12 +113,8 @@ class Propagation:
         }
         spatial_pos = inference_state["constants"]["maskmem_pos_enc"][-1]
         self._batch = model.hypothesis_model(bank, spatial_pos, max_obj_ptrs, policy)
-        plain = model.hypothesis_model(bank, spatial_pos, max_obj_ptrs, PAPER)
-        audit = policy.audit
-        self._alibis = Alibis(model, inference_state, plain, audit, settings, reverse=reverse) if audit else None
-        self._waiting: deque[int] = deque()  # frames tracked and not yet yielded, in processing order
-        self._ahead: deque[int] = deque()  # frames tracked by a pass that this one continues, not asked for yet
-        self._again: int | None = None  # the last one it yielded
+        self._alibis = Alibis(model, inference_state, self._batch, settings, reverse=reverse) if policy.audit else None
+        self._queue = FrameQueue()
         self.intact = True
 
     # -- one frame -------------------------------------------------------------------------------------------------
@@ -133,24 +129,22 @@ class Propagation:
             self._run(frame_idx, steps)
         # Nothing is decided before the frame's computation has succeeded: an unreadable frame loses no other.
         self.intact = False  # until all objects have moved on
-        self._waiting.append(frame_idx)
+        self._queue.waiting.append(frame_idx)
         for track in conditioned:
             track.pass_conditioning_frame(frame_idx)
         for track, step in steps:
             track.take(step)
         for track in self.tracks.values():
-            track.offload_long_waits(self._waiting)
+            track.offload_long_waits(self._queue.waiting)
         self.intact = True
 
     def _known(self, frame_idx: int) -> bool:
         """Whether an earlier pass, which this one continues, has tracked the frame: then it only has to be yielded."""
-        if frame_idx == self._again:
+        if self._queue.takes_again(frame_idx):
             for track in self.tracks.values():
                 track.answers.answer_again(frame_idx)
-        elif not self._ahead or self._ahead.popleft() != frame_idx:
-            return False
-        self._waiting.append(frame_idx)
-        return True
+            return True
+        return self._queue.takes_ahead(frame_idx)
 
     def _run(self, frame_idx: int, steps: Sequence[tuple[ObjectTrack, Step]]) -> None:
         """From what the pathways attend to, to the hypotheses that grow from them."""
@@ -160,7 +154,7 @@ class Propagation:
         scores = iter(proposals.scores())  # the frame's one wait for the device
         for track, step in steps:
             track.select(step, [next(scores) for _ in step.pathways])
-        if self._alibis is not None:
+        if self._alibis:
             self._alibis.check(frame_idx, features, proposals, steps)
         picks = [pick for _, step in steps for pick in step.picks.values()]
         hypotheses = iter(self._batch.remember(frame_idx, features, proposals, picks))
@@ -182,9 +176,9 @@ class Propagation:
                 self._commit(frame_idx, [track])
                 track.answers.take(frame_idx)
             track.answers.overruled.clear()
-        while self._waiting and (early or all(track.answers.knows(self._waiting[0]) for track in tracks)):
+        while self._queue.waiting and (early or all(track.answers.knows(self._queue.waiting[0]) for track in tracks)):
             intact, self.intact = self.intact, False  # until the frame is handed out
-            frame_idx = self._waiting.popleft()
+            frame_idx = self._queue.waiting.popleft()
             self._commit(frame_idx, tracks)
             answers = [track.answers.take(frame_idx).to(self._state["device"], non_blocking=True) for track in tracks]
             masks = self._model.at_video_res(self._state, torch.cat(answers, dim=0))
@@ -206,21 +200,17 @@ class Propagation:
         """Decide all pending frames for the pathway of slot 0, and commit them before they are yielded (a stream's)."""
         for track in self.tracks.values():
             track.decide_all()
-        for frame_idx in self._waiting:
+        for frame_idx in self._queue.waiting:
             self._commit(frame_idx, self.tracks.values())
         for track in self.tracks.values():
             track.answers.settle()
 
     def forget_ahead(self) -> int | None:
         """Forget what was tracked beyond the last frame yielded; returns the first of the frames forgotten."""
-        first = self._waiting[0] if self._waiting else None
         self.intact = False
-        self._waiting.clear()
-        self._ahead.clear()
-        self._again = None
         for track in self.tracks.values():
             track.restart()
-        return first
+        return self._queue.forget()
 
     # -- what others may see ---------------------------------------------------------------------------------------
 
@@ -242,16 +232,14 @@ class Propagation:
         return {
             "trees": {obj_id: unfinished["tree"] for obj_id, unfinished in begun.items()},
             "agreements": {obj_id: unfinished["agreement"] for obj_id, unfinished in begun.items()},
-            "waiting": self._waiting,
-            "ahead": self._ahead,
+            **self._queue.unfinished(),
             "answers": {obj_id: track.answers.unfinished() for obj_id, track in self.tracks.items()},
             "removed": [obj_id for obj_id, track in self.tracks.items() if track.past.is_gone],
         }
 
     def take_up(self, unfinished: dict[str, Any]) -> None:
         """Go on where another pass was `unfinished`."""
-        self._waiting.extend(unfinished["waiting"])
-        self._ahead.extend(unfinished.get("ahead", ()))
+        self._queue.take_up(unfinished)
         answers = _answers_by_object(unfinished, self.tracks)
         trees, agreements = unfinished["trees"], unfinished["agreements"]
         for obj_id, track in self.tracks.items():
@@ -267,9 +255,7 @@ class Propagation:
         Args:
             last: the last frame that was yielded; asked for again, it is answered as it was.
         """
-        self._ahead.extendleft(reversed(self._waiting))  # tracked before those the earlier pass itself went on from
-        self._waiting.clear()
-        self._again = last
+        self._queue.go_on(last)
 
 
 def _answers_by_object(unfinished: dict[str, Any], obj_ids: Iterable[Any]) -> dict[Any, Any]:
