@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from sam2long.cli.errors import UserError
+from sam2long.cli.export_files import FORMAT_NAMES
 from sam2long.cli.frame_choice import FrameChoice, every_option, frames_option
 from sam2long.cli.job_progress import JsonLines
 from sam2long.cli.model import add_model_arguments, choose_model
@@ -20,6 +21,7 @@ from sam2long.cli.saying import add_saying_arguments, advise
 from sam2long.cli.speed import add_speed_arguments, check_speed
 from sam2long.cli.state_saver import can_save
 from sam2long.cli.track_job import DIRECTIONS, Going, TrackJob
+from sam2long.cli.tree_outputs import TreeFiles
 
 _ADVICE = (
     "the embedded model tracks, which knows synthetic sprites and nothing else: for real video fetch SAM 2's weights, "
@@ -77,6 +79,17 @@ def _add_tracking(how: Any) -> None:
         "--save-every", metavar="SECONDS", type=float, default=60,
         help="save what --resume and --correct go on from (default 60; 0: never)",
     )  # fmt: skip
+    how.add_argument(
+        "--export", metavar="FORMAT", action="append", default=[], choices=FORMAT_NAMES, dest="exports",
+        help=f"write OUT/exports too, as `sam2long export` does; may be repeated: {', '.join(FORMAT_NAMES)}",
+    )  # fmt: skip
+    how.add_argument(
+        "--events", metavar="FILE.jsonl", type=Path,
+        help="what the memory trees do, a line of JSON for each frame and object (docs/events.md)",
+    )  # fmt: skip
+    how.add_argument(
+        "--tree-figure", metavar="FILE", type=Path, help="draw the memory tree: a PNG, PDF or SVG (extra viz)"
+    )
     how.add_argument("--fps", type=float, help="frames per second of the overlay (default: the video's, or 24)")
     how.add_argument("--preview", action="store_true", help="write preview.png, the prompted masks, and stop")
     how.add_argument("--no-overlay", dest="overlay", action="store_false", help="write no overlay video")
@@ -89,6 +102,12 @@ def run(args: argparse.Namespace) -> int:
     if not 0 <= args.save_every < 1e9:
         raise UserError(f"--save-every {args.save_every:g} must be 0 or more seconds")
     job = _job(args)
+    job.tree_files.check(
+        args.out,
+        num_pathways=job.model.memory_tree.num_pathways,
+        goes_on=job.going != "anew" or args.preview,
+        overwrite=args.overwrite,
+    )
     if args.preview:
         from sam2long.cli.preview import write_preview
 
@@ -120,6 +139,8 @@ def _job(args: argparse.Namespace) -> TrackJob:
         going=going,
         save_every=args.save_every,
         observe=JsonLines() if args.json_progress else None,
+        tree_files=TreeFiles(args.events, args.tree_figure),
+        exports=args.exports,
     )
 
 

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field
 from fractions import Fraction
 from typing import TYPE_CHECKING, Any, Literal
 
@@ -15,6 +15,7 @@ from sam2long.cli.mask_file import describe_mask
 from sam2long.cli.outputs import ResultFolder
 from sam2long.cli.prompts import Prompt
 from sam2long.cli.saying import advise, say
+from sam2long.cli.tree_outputs import TreeFiles, TreeWatch
 from sam2long.model_choice import ModelChoice
 
 if TYPE_CHECKING:
@@ -43,6 +44,8 @@ class TrackJob:
         going: begin anew, resume the run that the folder holds, or correct it by further prompts.
         save_every: seconds between two saved states; 0 saves none.
         observe: told of what happens, as `run_job`'s.
+        tree_files: what is written of the memory trees.
+        exports: formats of other tools that are written too.
     """
 
     video: str
@@ -61,6 +64,8 @@ class TrackJob:
     going: Going = "anew"
     save_every: float = 0
     observe: Observe | None = None
+    tree_files: TreeFiles = field(default_factory=TreeFiles)
+    exports: Sequence[str] = ()
 
     @property
     def settings(self) -> TrackerSettings:
@@ -70,6 +75,10 @@ class TrackJob:
         return TrackerSettings(
             self.model, self.image_size, self.postprocessing, False, self.precision, self.max_pending
         )
+
+    def watch(self, in_video: Callable[[int], int]) -> TreeWatch:
+        """Who listens to the trees; `in_video` gives the video's number of a tracked frame."""
+        return TreeWatch(self.tree_files, goes_on=self.going != "anew", in_video=in_video)
 
     def tell(self, event: str, **of: Any) -> None:
         if self.observe is not None:

@@ -14,7 +14,7 @@ from PIL import Image
 from tracked_runs import HEIGHT, NUM_FRAMES, WIDTH, clip, read_masks
 
 from sam2long.cli import main
-from sam2long.cli.export import _FORMATS as COMMAND_FORMATS
+from sam2long.cli.export_files import FORMAT_NAMES
 from sam2long.exports import FORMATS, TrackedResults
 
 pytest.importorskip("av")
@@ -63,7 +63,7 @@ def table(path: Path) -> list[dict[str, Any]]:
 
 
 def test_every_format(place: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    assert tuple(FORMATS) == COMMAND_FORMATS
+    assert tuple(FORMATS) == FORMAT_NAMES
     assert export(place, *to(*FORMATS), "--name", "3=red disk", "--color", "7=#00ff80") == 0
     assert len(capsys.readouterr().out.splitlines()) == len(FORMATS)
     out = place / "run" / "exports"
