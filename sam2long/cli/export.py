@@ -25,7 +25,9 @@ _EXAMPLE = """example:
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.formatter_class = argparse.RawDescriptionHelpFormatter
     parser.epilog = _EXAMPLE
-    parser.add_argument("run_folder", metavar="RUN", type=Path, help="the results folder of `sam2long track`")
+    parser.add_argument(
+        "run_folder", metavar="RUN", type=Path, help="results of `sam2long track`, or of one video of `sam2long batch`"
+    )
     parser.add_argument(
         "--to", metavar="FORMAT", action="append", required=True, choices=FORMAT_NAMES,
         help=f"may be repeated: {', '.join(FORMAT_NAMES)} (docs/exports.md)",

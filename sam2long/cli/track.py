@@ -15,7 +15,7 @@ from sam2long.cli.job_progress import JsonLines
 from sam2long.cli.model import add_model_arguments, choose_model
 from sam2long.cli.outputs import ResultFolder
 from sam2long.cli.prompt_file import read_prompt_file
-from sam2long.cli.prompts import Prompt, box_option, point_option, prompts_from_options
+from sam2long.cli.prompts import MAX_OBJ_ID, Prompt, box_option, point_option, prompts_from_options
 from sam2long.cli.run_record import saved_prompts
 from sam2long.cli.saying import add_saying_arguments, advise
 from sam2long.cli.speed import add_speed_arguments, check_speed
@@ -57,7 +57,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         help="an image: a map of ids (all objects, or only --obj-id), or one object, white on black (docs/masks.md)",
     )  # fmt: skip
     prompts.add_argument("--frame", metavar="N", type=int, help="the frame shown, from 0 (default 0)")
-    prompts.add_argument("--obj-id", metavar="K", type=int, help="the object shown, 1 to 255 (default 1)")
+    prompts.add_argument("--obj-id", metavar="K", type=int, help="the object shown, 1 to 65535 (default 1)")
     prompts.add_argument(
         "--prompts", metavar="FILE.json", type=Path, help="many objects and frames (format: INFERENCE.md)"
     )
@@ -147,8 +147,8 @@ def _job(args: argparse.Namespace) -> TrackJob:
 def _prompts(args: argparse.Namespace, results: ResultFolder) -> list[Prompt]:
     if args.frame is not None and args.frame < 0:
         raise UserError(f"--frame {args.frame} must be 0 or more")
-    if args.obj_id is not None and not 1 <= args.obj_id <= 255:
-        raise UserError(f"--obj-id {args.obj_id} is out of range: ids go from 1 to 255")
+    if args.obj_id is not None and not 1 <= args.obj_id <= MAX_OBJ_ID:
+        raise UserError(f"--obj-id {args.obj_id} is out of range: ids go from 1 to {MAX_OBJ_ID}")
     shown = prompts_from_options(args.points, args.box, args.mask, args.frame or 0, args.obj_id)
     if args.prompts is None:
         if not shown and args.resume:

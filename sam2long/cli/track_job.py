@@ -12,7 +12,7 @@ import numpy as np
 from sam2long.cli.errors import UserError
 from sam2long.cli.frame_choice import ALL, FrameChoice
 from sam2long.cli.mask_file import describe_mask
-from sam2long.cli.outputs import ResultFolder
+from sam2long.cli.outputs import IdMap, ResultFolder
 from sam2long.cli.prompts import Prompt
 from sam2long.cli.saying import advise, say
 from sam2long.cli.tree_outputs import TreeFiles, TreeWatch
@@ -23,7 +23,6 @@ if TYPE_CHECKING:
 
     from sam2long.runner.job import Observe
     from sam2long.runner.worker import TrackerSettings
-    from sam2long.views.visualize import UInt8Array
 
 Going = Literal["anew", "resume", "correct"]
 DIRECTIONS = ("forward", "backward", "both")
@@ -100,17 +99,18 @@ def say_what_is_shown(job: TrackJob) -> None:
         advise(job.advice)
 
 
-def id_map(mask_logits: Tensor, obj_ids: Sequence[int]) -> UInt8Array:
+def id_map(mask_logits: Tensor, obj_ids: Sequence[int]) -> IdMap:
     """Object ids per pixel: 0 for background, and where masks overlap the object of the larger logit.
 
     Args:
         mask_logits: [N, 1, H, W]; positive on the object.
-        obj_ids: N ids from 1 to 255.
+        obj_ids: N ids from 1 to 65535.
 
     Returns:
-        uint8 [H, W].
+        uint8 [H, W]; uint16 where an id is above 255.
     """
     highest, winner = mask_logits[:, 0].max(dim=0)
     winner[highest <= 0] = len(obj_ids)
-    ids = np.array([*obj_ids, 0], dtype=np.uint8)
-    return ids[winner.cpu().numpy()]
+    ids = np.array([*obj_ids, 0], dtype=np.uint8 if max(obj_ids) <= 255 else np.uint16)
+    labels: IdMap = ids[winner.cpu().numpy()]
+    return labels

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import glob
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
 from importlib.util import find_spec
@@ -45,7 +46,8 @@ class TreeFiles:
                 raise UserError(f"{option} shows memory trees; --num-pathways 1 is SAM 2 itself and grows none")
             if path.is_dir() or (path.parent != out and not path.parent.is_dir()):
                 raise UserError(f"{option} {path}: give a file in a folder that exists")
-            if path.exists() and not (goes_on or overwrite):
+            there = [path, *path.parent.glob(f"{glob.escape(path.stem)}-*{path.suffix}")]  # of several objects
+            if not (goes_on or overwrite) and any(one.exists() for one in there):
                 raise UserError(f"{option} {path} exists: give another file, or add --overwrite")
         if self.figure is not None:
             if self.figure.suffix.lower() not in _FIGURES:

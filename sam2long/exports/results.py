@@ -41,9 +41,7 @@ class TrackedResults:
 
     def __init__(self, folder: Path, video: str | None = None, source: FrameSource | None = None) -> None:
         self._masks, self._folder = folder / "masks", folder
-        if not (folder / "run.json").is_file():
-            raise FileNotFoundError(f"{folder} has no run.json: give the folder that `sam2long track -o` wrote")
-        run = self._read("run.json", "video", "num_frames", "prompts")
+        run = self._read_run()
         written = sorted((path.stem for path in self._masks.glob("*.png") if path.name[0] != "."), key=natural_key)
         if not written:
             raise ValueError(f"{self._masks} holds no masks: nothing was tracked")
@@ -89,6 +87,14 @@ class TrackedResults:
             for t, frame in self._scores.get(obj_id, {}).items()
         }
 
+    def _read_run(self) -> Any:
+        """Of `track`, or of one video of a batch, which does not say how many frames there were."""
+        if (self._folder / "run.json").is_file():
+            return self._read("run.json", "video", "num_frames", "prompts")
+        if not (self._folder / "job.json").is_file():
+            raise FileNotFoundError(f"{self._folder} has no run.json: give the folder that `sam2long track -o` wrote")
+        return {**self._read("job.json", "video", "prompts"), "num_frames": 0}
+
     def _read(self, name: str, *keys: str) -> Any:
         try:
             content = json.loads((self._folder / name).read_text(encoding="utf-8"))
@@ -109,7 +115,7 @@ class TrackedResults:
         known = {frame["name"]: t for of in self._scores.values() for t, frame in of.items()}
         if missing := [name for name in written if name not in known]:
             raise ValueError(
-                f"{self.video} is gone, and {len(written)} of {num_frames} frames were tracked: which one "
+                f"{self.video} is gone, and {len(written)} of {num_frames or 'its'} frames were tracked: which one "
                 f"{missing[0]}.png is only the video tells; say where it is now (--video)"
             )
         return dict(sorted((known[name], name) for name in written))

@@ -122,6 +122,9 @@ class _Part:
         self.places = {t: place for t, (place, _) in self.answers.items()}
         self.given = [t for t, record in self.steps.items() if record.kind == "prompted"]
         self.lanes = lanes(self.steps.values(), self.places)
+        # The nodes of branches that lived on after their first frame.
+        edges = [(one, other) for one, other in self.edges() if not self.is_answer(one) and not self.is_answer(other)]
+        self.lasting = {node for edge in edges for node in edge}
 
     def edges(self) -> Iterable[tuple[tuple[int, int], tuple[int, int]]]:
         """(parent, child), each a frame and a place there."""
@@ -142,25 +145,25 @@ def _draw_lanes(axes: Any, part: _Part) -> None:
     children: dict[tuple[int, int], int] = {}
     for parent, _ in part.edges():
         children[parent] = children.get(parent, 0) + 1
-    lost = [node for node in part.lanes if not part.is_answer(node)]
-    lasting = {node for node in lost if node in children} | {child for parent, child in part.edges() if parent in lost}
     for parent, child in part.edges():
         if not part.is_answer(child):
-            color, width = (_LOST, 1.2) if child in lasting else (_BRIEF, 0.8)
+            color, width = (_LOST, 1.2) if child in part.lasting else (_BRIEF, 0.8)
             axes.plot([parent[0], child[0]], [part.lanes[parent], part.lanes[child]], color=color, linewidth=width)
     answered = list(part.answers) if not part.given else [t for t in part.steps if t in part.answers or t in part.given]
     for one, other in pairwise(answered):
         if part.follow_each_other(one, other):
             axes.plot([one, other], [0, 0], color=_ANSWER, linewidth=2.4, zorder=3)
-    ends = [node for node in lasting if node not in children]
-    forks = {parent for parent, child in part.edges() if part.is_answer(parent) and child in lasting}
+    ends = [node for node in part.lasting if node not in children]
+    forks = {parent for parent, child in part.edges() if part.is_answer(parent) and child in part.lasting}
     late = [(t, place) for t, place in part.places.items() if place]
-    axes.scatter(*_at(part, lasting), s=7, color=_LOST, zorder=2)
+    axes.scatter(*_at(part, part.lasting), s=7, color=_LOST, zorder=2)
     axes.scatter(*_at(part, ends), s=14, marker="x", color="#80858c", linewidths=0.9, zorder=2)
     axes.scatter(*_at(part, forks), s=20, facecolor="white", edgecolor=_ANSWER, linewidths=1.3, zorder=5)
     axes.scatter(*_at(part, late), s=22, color=_LATE, zorder=6)
     axes.scatter(part.given, [0] * len(part.given), s=40, marker="D", color=_GIVEN, zorder=7)
     deepest = max(part.lanes.values(), default=0)
+    if not deepest:
+        axes.text(0.5, 0.35, "one pathway throughout", ha="center", fontsize=8, transform=axes.transAxes)
     axes.set(ylabel="pathways", ylim=(deepest + 0.6, -0.6), yticks=[])
     for side in ("top", "right", "left"):
         axes.spines[side].set_visible(False)
@@ -180,6 +183,9 @@ def _draw_scores(scores: Any, ious: Any, part: _Part) -> None:
         if not part.is_answer(child) and parent[0] in part.answers:
             scores.plot([parent[0], child[0]], [lead(parent), lead(child)], color=_LOST, linewidth=1.0)
     scores.axhline(0, color=_ANSWER, linewidth=1.6)
+    leads = [lead(node) for node in part.lanes if node in part.lasting]
+    # What was dropped at once was far off, and would press all others together.
+    scores.set_ylim(1.15 * min([-0.5, *leads]), 1.15 * max([0.1, *leads]))
     scores.set_ylabel("score less\nthe answer's", fontsize=8)
     others = [(t, one.predicted_iou) for (t, k) in part.lanes if not part.is_answer((t, k))
               for one in [part.steps[t].hypotheses[k]]]  # fmt: skip
@@ -200,7 +206,7 @@ def _draw_waits(axes: Any, part: _Part) -> None:
         axes.bar(list(of), list(of.values()), width=1.0, color=color)
     axes.set_ylabel("frames\nwaited", fontsize=8)
     axes.set_xlabel("frame", fontsize=9)
-    axes.set_ylim(bottom=0)
+    axes.set_ylim(0, max(axes.get_ylim()[1], 2))
 
 
 def _apart(competing: Sequence[Competing], distance: int) -> list[Competing]:
@@ -224,12 +230,12 @@ def _draw_pictures(figure: Any, place: Any, tree: Any, part: _Part, shown: Seque
             is_answer = part.is_answer((each.frame_idx, k))
             color = (_LATE if k else _ANSWER) if is_answer else _LOST
             axes.imshow(picture)
-            axes.set(xticks=[], yticks=[])
+            axes.set(xticks=[], yticks=[], anchor="S")
             axes.set_xlabel("answer" if is_answer else "dropped", fontsize=7, color=color, labelpad=2)
             for spine in axes.spines.values():
                 spine.set(color=color, linewidth=2.0)
         frames[0].set_title(f"frame {each.frame_idx}", fontsize=8, loc="left")
-        below = ((0.5, 0.0), frames[len(frames) // 2].transAxes)
+        below = ((0.5, -0.22), frames[len(frames) // 2].transAxes)
         line = ConnectionPatch(
             below[0], (each.frame_idx, -0.3), coordsA=below[1], coordsB=tree.transData, color="#c8ccd2", linewidth=0.9
         )

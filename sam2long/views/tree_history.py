@@ -27,24 +27,29 @@ class Answer:
 class TreeHistory:
     """The tree of one object over the frames of a video.
 
+    Args:
+        obj_id: the object.
+        max_frames: how many frames' hypotheses are kept, about; None keeps all.
+
     Attributes:
         obj_id: the object.
-        steps: frame -> its record without candidates, in the order of tracking; at most about `MAX_FRAMES`.
+        steps: frame -> its record without candidates, in the order of tracking; of no more than `max_frames`.
         answers: frame -> how it was decided, of those in `steps`.
     """
 
-    def __init__(self, obj_id: Any) -> None:
+    def __init__(self, obj_id: Any, max_frames: int | None = MAX_FRAMES) -> None:
         self.obj_id = obj_id
         self.steps: dict[int, TreeRecord] = {}
         self.answers: dict[int, Answer] = {}
+        self._max_frames = max_frames
         self._frames, self._doubts = array("l"), array("f")
 
     @classmethod
     def of(cls, records: Iterable[TreeRecord]) -> dict[Any, TreeHistory]:
-        """The histories of all objects, by id."""
+        """The whole histories of all objects, by id."""
         histories: dict[Any, TreeHistory] = {}
         for record in records:
-            histories.setdefault(record.obj_id, cls(record.obj_id)).add(record)
+            histories.setdefault(record.obj_id, cls(record.obj_id, max_frames=None)).add(record)
         return histories
 
     def add(self, record: TreeRecord) -> None:
@@ -59,7 +64,7 @@ class TreeHistory:
         for decision in record.decided:
             if decision.frame_idx in self.steps:
                 self.answers[decision.frame_idx] = Answer(decision.hypothesis, decision.by, t)
-        if len(self.steps) > MAX_FRAMES:
+        if self._max_frames is not None and len(self.steps) > self._max_frames:
             self._forget_a_stretch(t // _STRETCH)
 
     def _forget_a_stretch(self, newest: int) -> None:
@@ -101,8 +106,10 @@ class TreeHistory:
             return first, end
         amounts = {t: self._weight(t) for t in self.steps}
         begins = sorted({min(max(t - size // 2, first), end - size) for t in amounts})
-        best = max(begins, key=lambda begin: sum(amounts.get(t, 0.0) for t in range(begin, begin + size)))
-        return best, best + size
+        totals = {begin: sum(amounts.get(t, 0.0) for t in range(begin, begin + size)) for begin in begins}
+        best = [begin for begin in begins if totals[begin] >= max(totals.values()) - 1e-9]
+        begin = best[len(best) // 2]  # what is in doubt lies in the middle
+        return begin, begin + size
 
     def _weight(self, t: int) -> float:
         """Frames whose answer was not the best when they were tracked are what a tree is for."""
