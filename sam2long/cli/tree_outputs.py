@@ -44,7 +44,7 @@ class TreeFiles:
                 continue
             if num_pathways == 1:
                 raise UserError(f"{option} shows memory trees; --num-pathways 1 is SAM 2 itself and grows none")
-            if path.is_dir() or (path.parent != out and not path.parent.is_dir()):
+            if path.is_dir() or (path.parent.resolve() != out.resolve() and not path.parent.is_dir()):
                 raise UserError(f"{option} {path}: give a file in a folder that exists")
             there = [path, *path.parent.glob(f"{glob.escape(path.stem)}-*{path.suffix}")]  # of several objects
             if not (goes_on or overwrite) and any(one.exists() for one in there):
