@@ -161,12 +161,13 @@ class TreeWatch:
 
     def _draw(self, path: Path, history: TreeHistory, frames: Any) -> None:
         from sam2long.views.competing_masks import CompetingMasks
-        from sam2long.views.tree_figure import draw_tree
+        from sam2long.views.tree_figure import WINDOW, draw_tree
         from sam2long.views.visualize import object_color
 
         places: Mapping[int, int] = {t: answer.hypothesis for t, answer in history.answers.items()}
         masks = self._masks.get(history.obj_id, CompetingMasks())
-        competing = masks.pictures(frames, object_color(int(history.obj_id)), places)
-        figure = draw_tree(history, competing=competing)
+        window = history.window(WINDOW)
+        competing = masks.pictures(frames, object_color(int(history.obj_id)), places, window)
+        figure = draw_tree(history, window=window, competing=competing)
         with replacing(path) as part:
             figure.savefig(part, format=path.suffix[1:].lower(), dpi=200)

@@ -11,7 +11,7 @@ from typing import Any
 import numpy as np
 from PIL import Image
 
-from sam2long.views.tree_figure import Competing
+from sam2long.views.tree_figure import Competing, most_interesting
 from sam2long.views.visualize import BoolArray, Color, UInt8Array, overlay
 
 # Frames of which masks are kept, those on which they are farthest apart.
@@ -54,18 +54,23 @@ class CompetingMasks:
         """It is tracked anew."""
         self._kept.pop(frame_idx, None)
 
-    def pictures(self, frames: Any, color: Color, answers: Mapping[int, int]) -> list[Competing]:
-        """The frames as `draw_tree` shows them.
+    def pictures(
+        self, frames: Any, color: Color, answers: Mapping[int, int], window: tuple[int, int]
+    ) -> list[Competing]:
+        """The frames that `draw_tree` shows of a window.
 
         Args:
             frames: indexed by frame, RGB uint8 [H, W, 3]; None paints on grey.
             color: of the object.
             answers: frame -> the place of its answer; where that was not the best at first, a look is worth more.
         """
+        interests = {t: kept.interest + (1.0 if answers.get(t) else 0.0) for t, kept in self._kept.items()}
+        shown = most_interesting({t: amount for t, amount in interests.items() if amount > 0}, *window)
         return [
-            Competing(t, tuple(self._painted(kept, None if frames is None else frames[t], color)), interest)
-            for t, kept in self._kept.items()
-            if (interest := kept.interest + (1.0 if answers.get(t) else 0.0)) > 0
+            Competing(
+                t, tuple(self._painted(self._kept[t], None if frames is None else frames[t], color)), interests[t]
+            )
+            for t in shown
         ]
 
     def _painted(self, kept: _Kept, frame: UInt8Array | None, color: Color) -> list[UInt8Array]:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from itertools import pairwise
 from typing import Any
@@ -63,7 +63,9 @@ def draw_tree(
     figure_class = _matplotlib_figure()
     history = records if isinstance(records, TreeHistory) else _only(TreeHistory.of(records), obj_id)
     part = _Part(history, *(window or history.window(WINDOW)))
-    shown = _apart([each for each in competing if each.frame_idx in part.steps], (part.end - part.first) // 6)
+    there = {each.frame_idx: each for each in competing if each.frame_idx in part.steps}
+    interests = {t: each.interest for t, each in there.items()}
+    shown = [there[t] for t in most_interesting(interests, part.first, part.end)]
     is_whole = history.span == (part.first, part.end)
     heights = [*([1.5] if shown else []), 1.6, 1.2, 0.8, 0.6, *([] if is_whole else [0.45])]
     figure = figure_class(figsize=(10, sum(heights) + 0.9), layout="constrained")
@@ -71,6 +73,16 @@ def draw_tree(
     if not is_whole:
         _draw_overview(figure, history, part)
     return figure
+
+
+def most_interesting(interests: Mapping[int, float], first: int, end: int) -> list[int]:
+    """Of frames and how much they are worth a look: those that are shown, none side by side, in order."""
+    shown: list[int] = []
+    for t in sorted(interests, key=lambda t: -interests[t]):
+        is_apart = all(abs(t - other) >= (end - first) // 6 for other in shown)
+        if first <= t < end and is_apart and len(shown) < _MAX_PICTURES:
+            shown.append(t)
+    return sorted(shown)
 
 
 def _fill(figure: Any, heights: Sequence[float], part: _Part, shown: Sequence[Competing]) -> None:
@@ -207,15 +219,6 @@ def _draw_waits(axes: Any, part: _Part) -> None:
     axes.set_ylabel("frames\nwaited", fontsize=8)
     axes.set_xlabel("frame", fontsize=9)
     axes.set_ylim(0, max(axes.get_ylim()[1], 2))
-
-
-def _apart(competing: Sequence[Competing], distance: int) -> list[Competing]:
-    """The most interesting ones that do not lie side by side, in the order of frames."""
-    shown: list[Competing] = []
-    for each in sorted(competing, key=lambda one: -one.interest):
-        if len(shown) < _MAX_PICTURES and all(abs(each.frame_idx - one.frame_idx) >= distance for one in shown):
-            shown.append(each)
-    return sorted(shown, key=lambda one: one.frame_idx)
 
 
 def _draw_pictures(figure: Any, place: Any, tree: Any, part: _Part, shown: Sequence[Competing]) -> None:

@@ -176,11 +176,13 @@ def test_masks_that_competed_become_pictures(monkeypatch: pytest.MonkeyPatch) ->
     kept.add(2, masks, margin=0.5)
     kept.add(3, masks, margin=9.0)
     assert len(kept) == 2, "those farthest apart in the closest races"
-    first, second = kept.pictures(frames, (255, 0, 0), {2: 1})
+    first, second = kept.pictures(frames, (255, 0, 0), {2: 1}, window=(0, 4))
     assert (first.frame_idx, first.interest) == (1, pytest.approx(2 / 3 * math.exp(-0.1)))
     assert second.interest == pytest.approx(1 + 2 / 3 * math.exp(-0.5)), "the second was the answer"
     one, other = first.pictures
     assert one.shape == other.shape
     red = [(picture[..., 0] > picture[..., 1] + 60).sum() for picture in (one, other)]
     assert red[0] == red[1] == 50 * 50, "kept at half the size"
-    assert len(kept.pictures(None, (255, 0, 0), {})) == 2
+    (only,) = kept.pictures(None, (255, 0, 0), {}, window=(0, 12))  # 1 and 2 lie side by side
+    assert only.frame_idx == 1
+    assert kept.pictures(None, (255, 0, 0), {}, window=(5, 9)) == []
