@@ -125,7 +125,10 @@ def test_a_record_is_one_line_of_json() -> None:
             TreeRecord.from_json(line)
 
 
-@pytest.mark.parametrize("options", [{}, {"max_pending_frames": 2}])
+MERGING = MemoryTreeConfig(uncertainty_threshold=100.0, merge_iou=0.5, merge_frames=1)
+
+
+@pytest.mark.parametrize("options", [{}, {"max_pending_frames": 2}, {"memory_tree": MERGING}])
 def test_records_agree_with_what_is_yielded(
     either: SAM2LongVideoPredictor, disks: Clip, options: dict[str, Any]
 ) -> None:
