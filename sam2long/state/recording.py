@@ -35,7 +35,13 @@ class Recording:
         self._newest = 0
 
     def listen(self, on_frame: OnFrame | None) -> None:
-        """Tell `on_frame` from now on; None: nobody listens."""
+        """Tell `on_frame` from now on; None: nobody listens.
+
+        Raises:
+            ValueError: if it cannot be called.
+        """
+        if on_frame is not None and not callable(on_frame):
+            raise ValueError(f"on_frame= takes a function of one record, got {on_frame!r}")
         if on_frame is not self._on_frame:
             self._untold.clear()
             self._decided.clear()

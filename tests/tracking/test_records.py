@@ -266,3 +266,13 @@ def test_sam2_itself_has_no_tree(predictor: SAM2LongVideoPredictor, disks: Clip)
     with pytest.raises(ValueError, match="num_pathways=1 is SAM 2 itself"):
         next(predictor.propagate_in_video(state, on_frame=print))
     assert len(track(predictor, state)) == NUM_FRAMES
+
+
+def test_what_cannot_be_called_is_refused(predictor: SAM2LongVideoPredictor, disks: Clip) -> None:
+    wrong: Any = "events.jsonl"
+    state = start(predictor, disks)
+    with pytest.raises(ValueError, match=r"takes a function of one record, got 'events\.jsonl'"):
+        next(predictor.propagate_in_video(state, on_frame=wrong))
+    with pytest.raises(ValueError, match="takes a function of one record"):
+        predictor.init_stream(disks[0][0], on_frame=wrong)
+    assert len(track(predictor, state)) == NUM_FRAMES
