@@ -13,6 +13,7 @@ if TYPE_CHECKING:
     from sam2long.build import build_sam2long_video_predictor, build_sam2long_video_predictor_hf
     from sam2long.config import MemoryTreeConfig
     from sam2long.predictor import SAM2LongVideoPredictor, SAM2LongVideoPredictorVOS
+    from sam2long.search.records import TreeRecord
     from sam2long.search.scores import FrameScores
 
 __version__ = "0.1.0"
@@ -22,6 +23,7 @@ __all__ = [
     "MemoryTreeConfig",
     "SAM2LongVideoPredictor",
     "SAM2LongVideoPredictorVOS",
+    "TreeRecord",
     "build_sam2long_video_predictor",
     "build_sam2long_video_predictor_hf",
 ]
@@ -31,6 +33,7 @@ _HOMES = {
     "MemoryTreeConfig": "config",
     "SAM2LongVideoPredictor": "predictor",
     "SAM2LongVideoPredictorVOS": "predictor",
+    "TreeRecord": "search.records",
     "build_sam2long_video_predictor": "build",
     "build_sam2long_video_predictor_hf": "build",
 }

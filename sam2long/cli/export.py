@@ -3,24 +3,20 @@
 from __future__ import annotations
 
 import argparse
-import os
 import re
 import sys
 import tempfile
 from fractions import Fraction
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from sam2long.cli.errors import UserError, late_step
+from sam2long.cli.export_files import FORMAT_NAMES, begin_exports, check_target, publish
 from sam2long.cli.saying import add_saying_arguments, say
 
 if TYPE_CHECKING:
     from sam2long.exports import Export, TrackedResults, VideoInfo
 
-_FORMATS = (
-    "davis", "per-object", "youtube-vos", "coco", "mot", "mots", "csv", "npz",
-    "overlay", "cutout", "cutout-webm", "cutout-prores",
-)  # fmt: skip
 _EXAMPLE = """example:
   sam2long export results --to coco --to csv --name 1=mouse      writes results/exports/coco.json and objects.csv
 """
@@ -29,10 +25,12 @@ _EXAMPLE = """example:
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.formatter_class = argparse.RawDescriptionHelpFormatter
     parser.epilog = _EXAMPLE
-    parser.add_argument("run_folder", metavar="RUN", type=Path, help="the results folder of `sam2long track`")
     parser.add_argument(
-        "--to", metavar="FORMAT", action="append", required=True, choices=_FORMATS,
-        help=f"may be repeated: {', '.join(_FORMATS)} (docs/exports.md)",
+        "run_folder", metavar="RUN", type=Path, help="results of `sam2long track`, or of one video of `sam2long batch`"
+    )
+    parser.add_argument(
+        "--to", metavar="FORMAT", action="append", required=True, choices=FORMAT_NAMES,
+        help=f"may be repeated: {', '.join(FORMAT_NAMES)} (docs/exports.md)",
     )  # fmt: skip
     parser.add_argument("-o", "--out", metavar="OUT", type=Path, help="folder for the exports (default: RUN/exports)")
     parser.add_argument("--overwrite", action="store_true", help="replace earlier exports of these formats in OUT")
@@ -59,7 +57,7 @@ def run(args: argparse.Namespace) -> int:
     formats = list(dict.fromkeys(args.to))
     targets = {name: out / FORMATS[name].file for name in formats}
     for target in targets.values():
-        _check_target(target, args.overwrite)
+        check_target(target, args.overwrite)
     try:
         out.mkdir(parents=True, exist_ok=True)
         # Everything is written here and moved to its place when it is whole.
@@ -67,7 +65,7 @@ def run(args: argparse.Namespace) -> int:
             exports = _begin(args, results, Path(part), formats)
             with late_step("the exports", f"nothing in {out} was changed"):
                 _write(results, exports)
-            _publish(Path(part), out)
+            publish(Path(part), out)
     except OSError as error:
         raise UserError(f"cannot write to {out}: {error}") from error
     for name, target in targets.items():
@@ -92,17 +90,12 @@ def _results(args: argparse.Namespace) -> TrackedResults:
 
 
 def _begin(args: argparse.Namespace, results: TrackedResults, part: Path, formats: list[str]) -> dict[str, Export]:
-    from sam2long.exports import FORMATS, open_export
-
-    pace: dict[str, Any] = {} if args.fps is None else {"fps": Fraction(args.fps).limit_denominator(1001)}
+    fps = None if args.fps is None else Fraction(args.fps).limit_denominator(1001)
     try:
         info = _info(args, results)
-        return {
-            name: open_export(name, part / FORMATS[name].file, info, **(pace if _is_video(FORMATS[name].file) else {}))
-            for name in formats
-        }
-    except (ValueError, ImportError) as error:
+    except ValueError as error:
         raise UserError(str(error)) from error
+    return begin_exports(formats, part, info, fps)
 
 
 def _info(args: argparse.Namespace, results: TrackedResults) -> VideoInfo:
@@ -130,31 +123,6 @@ def _write(results: TrackedResults, exports: dict[str, Export]) -> None:
             each.write(masks)
     for each in exports.values():
         each.finish()
-
-
-def _is_video(file: str) -> bool:
-    return file.endswith((".mp4", ".webm", ".mov"))
-
-
-def _check_target(target: Path, overwrite: bool) -> None:
-    """Raises UserError where something lies that stays; a folder without `objects.json` is no export."""
-    if not target.exists():
-        return
-    if not overwrite:
-        raise UserError(f"{target} exists: give -o another folder, or add --overwrite")
-    if target.is_dir() and any(target.iterdir()) and not (target / "objects.json").is_file():
-        raise UserError(f"{target} holds files that are no export: give -o another folder")
-
-
-def _publish(part: Path, out: Path) -> None:
-    """Move what was written to its place; old exports go with `part`."""
-    old = part / ".old"
-    old.mkdir()
-    for made in [entry for entry in part.iterdir() if entry != old]:
-        target = out / made.name
-        if target.is_dir():
-            os.replace(target, old / made.name)
-        os.replace(made, target)
 
 
 def _named(text: str) -> tuple[int, str]:

@@ -10,16 +10,17 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
+import numpy.typing as npt
 from PIL import Image
 
 from sam2long.cli.errors import UserError
 from sam2long.files import replacing
-from sam2long.views.visualize import UInt8Array, davis_palette
+from sam2long.views.visualize import UInt8Array
 
 if TYPE_CHECKING:
     from sam2long.search.scores import FrameScores
 
-_PALETTE = davis_palette().tobytes()
+IdMap = UInt8Array | npt.NDArray[np.uint16]
 
 
 class ResultFolder:
@@ -89,15 +90,14 @@ class ResultFolder:
         """How many of the frames have one."""
         return sum((self.masks / f"{name}.png").exists() for name in names)
 
-    def write_mask(self, name: str, id_map: UInt8Array) -> None:
-        """Write object ids, uint8 [H, W], as an indexed PNG in DAVIS colours."""
-        image = Image.fromarray(id_map)
-        image.putpalette(_PALETTE)
-        with replacing(self.masks / f"{name}.png") as part:
-            image.save(part, format="PNG")
+    def write_mask(self, name: str, id_map: IdMap) -> None:
+        """Write object ids [H, W] as an indexed PNG in DAVIS colours; where one is above 255, as a 16-bit grey PNG."""
+        from sam2long.exports.images import write_labels
 
-    def read_mask(self, name: str) -> UInt8Array | None:
-        """The object ids written for a frame, uint8 [H, W]; None where it was not tracked."""
+        write_labels(self.masks / f"{name}.png", id_map, {})
+
+    def read_mask(self, name: str) -> IdMap | None:
+        """The object ids written for a frame [H, W]; None where it was not tracked."""
         path = self.masks / f"{name}.png"
         if not path.exists():
             return None

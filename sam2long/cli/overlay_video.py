@@ -13,7 +13,7 @@ from typing import Any
 import numpy as np
 
 from sam2long.cli.errors import UserError
-from sam2long.cli.outputs import ResultFolder
+from sam2long.cli.outputs import IdMap, ResultFolder
 from sam2long.cli.prompts import Prompt
 from sam2long.exports.encoding import DEFAULT_FPS as DEFAULT_FPS
 from sam2long.exports.encoding import mp4_writer
@@ -47,7 +47,7 @@ def write_overlay(
             write(painted(source[t], id_map, [prompt for prompt in prompts if prompt.frame_idx == t]))
 
 
-def painted(picture: UInt8Array, id_map: UInt8Array | None, prompts: Sequence[Prompt]) -> UInt8Array:
+def painted(picture: UInt8Array, id_map: IdMap | None, prompts: Sequence[Prompt]) -> UInt8Array:
     """A frame with its masks (None: it was not tracked) and the prompts given on it."""
     if id_map is not None:
         picture = overlay(picture, {int(k): id_map == k for k in np.unique(id_map) if k > 0})

@@ -9,6 +9,7 @@ import numpy as np
 from PIL import Image
 
 from sam2long.cli.model import build_model
+from sam2long.cli.outputs import IdMap
 from sam2long.cli.prompts import add_to_predictor, check_prompts
 from sam2long.cli.saying import say
 from sam2long.cli.track_job import TrackJob, failed, id_map, say_what_is_shown
@@ -49,7 +50,7 @@ def _pictures(job: TrackJob, source: FrameSource, predictor: Any) -> dict[int, U
     from sam2long.cli.overlay_video import painted
     from sam2long.runner.tracking import computing_in
 
-    shown: dict[int, UInt8Array] = {}
+    shown: dict[int, IdMap] = {}
     with torch.inference_mode(), computing_in(predictor.device, job.precision):
         state = predictor.init_state(source, offload_state_to_cpu=True)
         for prompt in job.prompts:

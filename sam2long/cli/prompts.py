@@ -15,7 +15,7 @@ from sam2long.cli.mask_file import MaskArray, read_masks
 Point = tuple[float, float]
 Box = tuple[float, float, float, float]
 
-MAX_OBJ_ID = 255  # an indexed PNG holds no larger one
+MAX_OBJ_ID = 65535  # a 16-bit PNG holds no larger one
 
 
 @dataclass(frozen=True)
@@ -24,7 +24,7 @@ class Prompt:
 
     Attributes:
         frame_idx: position in the video, from 0.
-        obj_id: 1 to 255.
+        obj_id: 1 to 65535.
         points: (x, y) in pixels of the video, the origin at the top left.
         labels: one for every point: 1 on the object, 0 not on it.
         box: (x0, y0, x1, y1) in pixels of the video.

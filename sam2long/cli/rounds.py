@@ -18,6 +18,7 @@ from sam2long.cli.saying import say
 from sam2long.cli.track_job import TrackJob
 
 if TYPE_CHECKING:
+    from sam2long.cli.tree_outputs import TreeWatch
     from sam2long.frames import FrameSource
 
 _DIRECTIONS = {"forward": "forward", "backward": "reverse", "both": "both"}  # as the library calls them
@@ -46,14 +47,24 @@ class Rounds:
     Args:
         chosen: the frames of `source`, in the video's numbers.
         predictor: of the job's settings.
+        watch: who listens to the trees.
     """
 
-    def __init__(self, job: TrackJob, source: FrameSource, chosen: range, record: RunRecord, predictor: Any) -> None:
+    def __init__(
+        self,
+        job: TrackJob,
+        source: FrameSource,
+        chosen: range,
+        record: RunRecord,
+        predictor: Any,
+        watch: TreeWatch,
+    ) -> None:
         self._job = job
         self._source = source
         self._chosen = chosen
         self._record = record
         self._predictor = predictor
+        self._watch = watch
 
     def begin(self) -> Round:
         """The next pass, its state made or loaded and its prompts added; from here on the folder holds this run.
@@ -84,7 +95,7 @@ class Rounds:
         self._note_begin()
         if open_pass is None:  # killed between the last state and the note that it is finished
             return Round(number, state, _nothing(), 0)
-        frames = self._predictor.resume_propagation(state)
+        frames = self._predictor.resume_propagation(state, **self._listening(state))
         left = len(open_pass.remaining) + len(open_pass.then)
         say(f"resumed  at frame {self._chosen[(open_pass.remaining or open_pass.then)[0]]}" if left else "resumed")
         return Round(number, state, frames, left)
@@ -112,10 +123,16 @@ class Rounds:
     def _pass(self, number: int, state: Any, prompts: Sequence[Prompt], start: int, direction: str) -> Round:
         for prompt in prompts:
             add_to_predictor(self._predictor, state, prompt)
-        frames = self._predictor.propagate_in_video(state, start_frame_idx=start, direction=_DIRECTIONS[direction])
+        frames = self._predictor.propagate_in_video(
+            state, start_frame_idx=start, direction=_DIRECTIONS[direction], **self._listening(state)
+        )
         last = len(self._source) - 1
         num_frames = {"forward": last - start + 1, "backward": start + 1, "both": last + 1}[direction]
         return Round(number, state, frames, num_frames)
+
+    def _listening(self, state: Any) -> dict[str, Any]:
+        listener = self._watch.listener(self._predictor, lambda: state)
+        return {} if listener is None else {"on_frame": listener}
 
     def _load(self, number: int) -> dict[str, Any]:
         path = self._job.results.state(number)

@@ -9,17 +9,19 @@ from pathlib import Path
 from typing import Any
 
 from sam2long.cli.errors import UserError
+from sam2long.cli.export_files import FORMAT_NAMES
 from sam2long.cli.frame_choice import FrameChoice, every_option, frames_option
 from sam2long.cli.job_progress import JsonLines
 from sam2long.cli.model import add_model_arguments, choose_model
 from sam2long.cli.outputs import ResultFolder
 from sam2long.cli.prompt_file import read_prompt_file
-from sam2long.cli.prompts import Prompt, box_option, point_option, prompts_from_options
+from sam2long.cli.prompts import MAX_OBJ_ID, Prompt, box_option, point_option, prompts_from_options
 from sam2long.cli.run_record import saved_prompts
 from sam2long.cli.saying import add_saying_arguments, advise
 from sam2long.cli.speed import add_speed_arguments, check_speed
 from sam2long.cli.state_saver import can_save
 from sam2long.cli.track_job import DIRECTIONS, Going, TrackJob
+from sam2long.cli.tree_outputs import TreeFiles
 
 _ADVICE = (
     "the embedded model tracks, which knows synthetic sprites and nothing else: for real video fetch SAM 2's weights, "
@@ -55,7 +57,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         help="an image: a map of ids (all objects, or only --obj-id), or one object, white on black (docs/masks.md)",
     )  # fmt: skip
     prompts.add_argument("--frame", metavar="N", type=int, help="the frame shown, from 0 (default 0)")
-    prompts.add_argument("--obj-id", metavar="K", type=int, help="the object shown, 1 to 255 (default 1)")
+    prompts.add_argument("--obj-id", metavar="K", type=int, help="the object shown, 1 to 65535 (default 1)")
     prompts.add_argument(
         "--prompts", metavar="FILE.json", type=Path, help="many objects and frames (format: INFERENCE.md)"
     )
@@ -77,6 +79,17 @@ def _add_tracking(how: Any) -> None:
         "--save-every", metavar="SECONDS", type=float, default=60,
         help="save what --resume and --correct go on from (default 60; 0: never)",
     )  # fmt: skip
+    how.add_argument(
+        "--export", metavar="FORMAT", action="append", default=[], choices=FORMAT_NAMES, dest="exports",
+        help=f"write OUT/exports too, as `sam2long export` does; may be repeated: {', '.join(FORMAT_NAMES)}",
+    )  # fmt: skip
+    how.add_argument(
+        "--events", metavar="FILE.jsonl", type=Path,
+        help="what the memory trees do, a line of JSON for each frame and object (docs/events.md)",
+    )  # fmt: skip
+    how.add_argument(
+        "--tree-figure", metavar="FILE", type=Path, help="draw the memory tree: a PNG, PDF or SVG (extra viz)"
+    )
     how.add_argument("--fps", type=float, help="frames per second of the overlay (default: the video's, or 24)")
     how.add_argument("--preview", action="store_true", help="write preview.png, the prompted masks, and stop")
     how.add_argument("--no-overlay", dest="overlay", action="store_false", help="write no overlay video")
@@ -89,6 +102,12 @@ def run(args: argparse.Namespace) -> int:
     if not 0 <= args.save_every < 1e9:
         raise UserError(f"--save-every {args.save_every:g} must be 0 or more seconds")
     job = _job(args)
+    job.tree_files.check(
+        args.out,
+        num_pathways=job.model.memory_tree.num_pathways,
+        goes_on=job.going != "anew" or args.preview,
+        overwrite=args.overwrite,
+    )
     if args.preview:
         from sam2long.cli.preview import write_preview
 
@@ -120,14 +139,16 @@ def _job(args: argparse.Namespace) -> TrackJob:
         going=going,
         save_every=args.save_every,
         observe=JsonLines() if args.json_progress else None,
+        tree_files=TreeFiles(args.events, args.tree_figure),
+        exports=args.exports,
     )
 
 
 def _prompts(args: argparse.Namespace, results: ResultFolder) -> list[Prompt]:
     if args.frame is not None and args.frame < 0:
         raise UserError(f"--frame {args.frame} must be 0 or more")
-    if args.obj_id is not None and not 1 <= args.obj_id <= 255:
-        raise UserError(f"--obj-id {args.obj_id} is out of range: ids go from 1 to 255")
+    if args.obj_id is not None and not 1 <= args.obj_id <= MAX_OBJ_ID:
+        raise UserError(f"--obj-id {args.obj_id} is out of range: ids go from 1 to {MAX_OBJ_ID}")
     shown = prompts_from_options(args.points, args.box, args.mask, args.frame or 0, args.obj_id)
     if args.prompts is None:
         if not shown and args.resume:

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field
 from fractions import Fraction
 from typing import TYPE_CHECKING, Any, Literal
 
@@ -12,9 +12,10 @@ import numpy as np
 from sam2long.cli.errors import UserError
 from sam2long.cli.frame_choice import ALL, FrameChoice
 from sam2long.cli.mask_file import describe_mask
-from sam2long.cli.outputs import ResultFolder
+from sam2long.cli.outputs import IdMap, ResultFolder
 from sam2long.cli.prompts import Prompt
 from sam2long.cli.saying import advise, say
+from sam2long.cli.tree_outputs import TreeFiles, TreeWatch
 from sam2long.model_choice import ModelChoice
 
 if TYPE_CHECKING:
@@ -22,7 +23,6 @@ if TYPE_CHECKING:
 
     from sam2long.runner.job import Observe
     from sam2long.runner.worker import TrackerSettings
-    from sam2long.views.visualize import UInt8Array
 
 Going = Literal["anew", "resume", "correct"]
 DIRECTIONS = ("forward", "backward", "both")
@@ -43,6 +43,8 @@ class TrackJob:
         going: begin anew, resume the run that the folder holds, or correct it by further prompts.
         save_every: seconds between two saved states; 0 saves none.
         observe: told of what happens, as `run_job`'s.
+        tree_files: what is written of the memory trees.
+        exports: formats of other tools that are written too.
     """
 
     video: str
@@ -61,6 +63,8 @@ class TrackJob:
     going: Going = "anew"
     save_every: float = 0
     observe: Observe | None = None
+    tree_files: TreeFiles = field(default_factory=TreeFiles)
+    exports: Sequence[str] = ()
 
     @property
     def settings(self) -> TrackerSettings:
@@ -70,6 +74,10 @@ class TrackJob:
         return TrackerSettings(
             self.model, self.image_size, self.postprocessing, False, self.precision, self.max_pending
         )
+
+    def watch(self, in_video: Callable[[int], int]) -> TreeWatch:
+        """Who listens to the trees; `in_video` gives the video's number of a tracked frame."""
+        return TreeWatch(self.tree_files, goes_on=self.going != "anew", in_video=in_video)
 
     def tell(self, event: str, **of: Any) -> None:
         if self.observe is not None:
@@ -91,17 +99,18 @@ def say_what_is_shown(job: TrackJob) -> None:
         advise(job.advice)
 
 
-def id_map(mask_logits: Tensor, obj_ids: Sequence[int]) -> UInt8Array:
+def id_map(mask_logits: Tensor, obj_ids: Sequence[int]) -> IdMap:
     """Object ids per pixel: 0 for background, and where masks overlap the object of the larger logit.
 
     Args:
         mask_logits: [N, 1, H, W]; positive on the object.
-        obj_ids: N ids from 1 to 255.
+        obj_ids: N ids from 1 to 65535.
 
     Returns:
-        uint8 [H, W].
+        uint8 [H, W]; uint16 where an id is above 255.
     """
     highest, winner = mask_logits[:, 0].max(dim=0)
     winner[highest <= 0] = len(obj_ids)
-    ids = np.array([*obj_ids, 0], dtype=np.uint8)
-    return ids[winner.cpu().numpy()]
+    ids = np.array([*obj_ids, 0], dtype=np.uint8 if max(obj_ids) <= 255 else np.uint16)
+    labels: IdMap = ids[winner.cpu().numpy()]
+    return labels

@@ -16,6 +16,7 @@ import numpy as np
 from sam2long.cli.errors import UserError, late_step
 from sam2long.cli.frame_choice import among_chosen
 from sam2long.cli.interrupt import until_interrupted
+from sam2long.cli.live_exports import LiveExports
 from sam2long.cli.model import build_model
 from sam2long.cli.prompts import Prompt, add_to_predictor, check_prompts
 from sam2long.cli.run_record import RunRecord
@@ -48,6 +49,7 @@ def track_stream(job: TrackJob) -> None:
     """
     from sam2long.frames import FrameError, stream_frames
 
+    exports = LiveExports(job)
     try:
         frames: Iterator[Frame] = stream_frames(job.video)
     except (OSError, ValueError, ImportError) as error:
@@ -67,7 +69,8 @@ def track_stream(job: TrackJob) -> None:
         record = RunRecord.of(job, None, height, width)
         record.begin_run(job)
         job.results.begin(record.content)
-        _StreamRun(replace(job, prompts=prompts), predictor, first, start, record).write(numbered)
+        with exports:
+            _StreamRun(replace(job, prompts=prompts), predictor, first, start, record, exports).write(numbered)
     except (FrameError, OSError, RuntimeError, MemoryError) as error:
         raise failed(job, error) from error
 
@@ -78,12 +81,15 @@ class _StreamRun:
     The prompts of `job` count the chosen frames.
     """
 
-    def __init__(self, job: TrackJob, predictor: Any, first: Frame, start: int, record: RunRecord) -> None:
+    def __init__(
+        self, job: TrackJob, predictor: Any, first: Frame, start: int, record: RunRecord, exports: LiveExports
+    ) -> None:
         self._job = job
         self._predictor = predictor
         self._first = first
         self._start = start
         self._record = record
+        self._exports = exports
         self._chosen = job.frames.of(None)
         self._pictures: dict[int, Frame] = {}  # of frames that wait for their masks, for the overlay
         self._scores: dict[int, dict[int, FrameScores]] = {}
@@ -99,12 +105,15 @@ class _StreamRun:
             stack.enter_context(torch.inference_mode())
             stack.enter_context(computing_in(self._predictor.device, job.precision))
             overlay = self._open_overlay()
-            self._state = self._predictor.init_stream(self._first, max_pending_frames=job.max_pending)
+            watch = stack.enter_context(job.watch(lambda t: self._chosen[self._start + t]))
+            listener, pending = watch.listener(self._predictor, lambda: self._state), job.max_pending
+            self._state = self._predictor.init_stream(self._first, max_pending_frames=pending, on_frame=listener)
             job.tell("start", videos=1, frames=None, skipped=0)
             try:
                 for t, obj_ids, mask_logits in until_interrupted(self._results(numbered)):
                     ids = id_map(mask_logits, obj_ids)
                     job.results.write_mask(self._name(t), ids)
+                    self._exports.write(self._chosen[t], obj_ids, mask_logits)
                     self._note_scores(t)
                     if overlay:
                         overlay.write(self._painted(t, ids))
@@ -116,11 +125,11 @@ class _StreamRun:
                 raise
             finally:
                 self._conclude(outcome, num_tracked)
-                say(f"masks    {job.results.masks} ({num_tracked} frames)")
-                say(f"scores   {job.results.scores}")
                 if overlay:
                     overlay.close()
                     say(f"overlay  {job.results.overlay}" if overlay.error is None else "overlay  none")
+        watch.write_figures(None, job.results.path)
+        self._exports.finish()
         if overlay and overlay.error is not None:
             with late_step("the overlay", f"masks and scores are in {job.results.path}"):
                 raise overlay.error
@@ -133,6 +142,8 @@ class _StreamRun:
         names = {self._chosen[t]: self._name(t) for of in self._scores.values() for t in of}
         self._job.results.write_scores(scores, names)
         self._record.end_run(outcome, num_tracked)
+        say(f"masks    {self._job.results.masks} ({num_tracked} frames)")
+        say(f"scores   {self._job.results.scores}")
         self._job.tell("end", outcome=outcome, frames=num_tracked, seconds=self._record.seconds)
 
     def _results(self, numbered: Iterator[tuple[int, Frame]]) -> Generator[Result, None, None]:

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 from sam2long.cli.errors import UserError, late_step
 from sam2long.cli.frame_choice import among_chosen
 from sam2long.cli.interrupt import until_interrupted
+from sam2long.cli.live_exports import LiveExports
 from sam2long.cli.model import build_model
 from sam2long.cli.prompts import Prompt, check_prompts
 from sam2long.cli.rounds import Round, Rounds
@@ -17,6 +18,7 @@ from sam2long.cli.run_record import RunRecord
 from sam2long.cli.saying import say
 from sam2long.cli.state_saver import StateSaver, require_safetensors
 from sam2long.cli.track_job import TrackJob, failed, id_map, say_what_is_shown
+from sam2long.cli.tree_outputs import TreeWatch
 
 if TYPE_CHECKING:
     from sam2long.frames import FrameSource
@@ -31,7 +33,7 @@ def track_video(job: TrackJob) -> None:
     """
     if job.going != "anew":
         require_safetensors(f"--{job.going}")
-    with open_video(job.video) as video:
+    with open_video(job.video) as video, LiveExports(job, video) as exports:
         record = RunRecord.of(job, len(video), video.height, video.width)
         prompts = _checked_prompts(job, video, record)
         chosen = job.frames.of(len(video))
@@ -41,7 +43,10 @@ def track_video(job: TrackJob) -> None:
         if record.is_finished and job.going == "resume":
             say(f"masks    {job.results.masks} (all were tracked before)")
         else:
-            _track(job, source, chosen, record)
+            watch = job.watch(chosen.__getitem__)
+            _track(job, source, chosen, record, watch, exports)
+            watch.write_figures(video, job.results.path)
+        exports.finish()
         if job.overlay and not (job.going == "resume" and job.results.overlay.exists()):
             with late_step("the overlay", f"masks and scores are in {job.results.path}"):
                 _write_overlay(job, source, shown)
@@ -80,24 +85,32 @@ def _chosen(video: FrameSource, chosen: range) -> FrameSource:
     return video if chosen == range(len(video)) else ChosenFrames(video, chosen)
 
 
-def _track(job: TrackJob, source: FrameSource, chosen: range, record: RunRecord) -> None:
+def _track(
+    job: TrackJob, source: FrameSource, chosen: range, record: RunRecord, watch: TreeWatch, exports: LiveExports
+) -> None:
     import torch
 
     from sam2long.frames import FrameError
     from sam2long.runner.tracking import computing_in
 
     predictor = build_model(job.settings)
-    rounds = Rounds(job, source, chosen, record, predictor)
-    with torch.inference_mode(), computing_in(predictor.device, job.precision):
+    rounds = Rounds(job, source, chosen, record, predictor, watch)
+    with torch.inference_mode(), computing_in(predictor.device, job.precision), watch:
         current = rounds.begin()
         try:
-            _write_round(job, source, chosen, record, predictor, current)
+            _write_round(job, source, chosen, record, predictor, current, exports)
         except (FrameError, OSError, RuntimeError, MemoryError) as error:  # a damaged frame, a full disk, a full GPU
             raise failed(job, error) from error
 
 
 def _write_round(
-    job: TrackJob, source: FrameSource, chosen: range, record: RunRecord, predictor: Any, current: Round
+    job: TrackJob,
+    source: FrameSource,
+    chosen: range,
+    record: RunRecord,
+    predictor: Any,
+    current: Round,
+    exports: LiveExports,
 ) -> None:
     """Masks as they come, states now and then; scores and how it ended in any case."""
     state, tracked, outcome = current.state, 0, "failed"
@@ -106,6 +119,7 @@ def _write_round(
     try:
         for t, obj_ids, mask_logits in until_interrupted(current.frames):
             job.results.write_mask(source.name(t), id_map(mask_logits, obj_ids))
+            exports.write(chosen[t], obj_ids, mask_logits)
             tracked += 1
             saver.after_frame()
             job.tell("frames", count=1)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
@@ -91,7 +92,7 @@ class PerObject(Export):
         self.numbers.write(self.path / OBJECTS)
 
 
-def write_labels(path: Path, labels: npt.NDArray[np.uint16], colors: dict[int, Color]) -> None:
+def write_labels(path: Path, labels: npt.NDArray[np.integer[Any]], colors: dict[int, Color]) -> None:
     """Write numbers [H, W]: an indexed PNG, or where one is above 255 a 16-bit grey PNG.
 
     Args:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import math
-from collections.abc import Iterator, Mapping
+from collections.abc import Container, Iterator, Mapping
 from dataclasses import fields
 from pathlib import Path
 from typing import Any
@@ -25,6 +25,7 @@ class TrackedResults:
     Args:
         folder: what was `-o` of the run.
         video: where the video is now; without it, where the run had it, if it is still there.
+        source: its frames, if they are open already.
 
     Attributes:
         video: the video's path, as given or as the run had it.
@@ -38,11 +39,9 @@ class TrackedResults:
             known which frame a mask is of.
     """
 
-    def __init__(self, folder: Path, video: str | None = None) -> None:
+    def __init__(self, folder: Path, video: str | None = None, source: FrameSource | None = None) -> None:
         self._masks, self._folder = folder / "masks", folder
-        if not (folder / "run.json").is_file():
-            raise FileNotFoundError(f"{folder} has no run.json: give the folder that `sam2long track -o` wrote")
-        run = self._read("run.json", "video", "num_frames", "prompts")
+        run = self._read_run()
         written = sorted((path.stem for path in self._masks.glob("*.png") if path.name[0] != "."), key=natural_key)
         if not written:
             raise ValueError(f"{self._masks} holds no masks: nothing was tracked")
@@ -52,22 +51,26 @@ class TrackedResults:
             sorted({prompt["obj_id"] for prompt in _prompts(run)} | self._scores.keys())
         )
         self.video = str(video or run["video"])
-        # A URL or a pipe of then is not read again unasked.
-        self.source = open_frames(self.video) if video or Path(self.video).exists() else None
+        # A URL, a pipe or a camera of then is not read again unasked.
+        is_there = run["num_frames"] is not None and Path(self.video).exists()
+        self.source = source or (open_frames(self.video) if video or is_there else None)
         self.names = self._indexed(written, run["num_frames"])
 
     @property
     def image_suffix(self) -> str:
         """Of the video's files, with its dot; .jpg of a video file, as ffmpeg makes images of it by habit."""
-        path = Path(self.video)
-        images = list_images(path) if path.is_dir() else []
-        return images[0].suffix if images else ".jpg"
+        return image_suffix(self.video)
 
     def __iter__(self) -> Iterator[tuple[int, tuple[ObjId, ...], BoolArray]]:
         """(frame index, `obj_ids`, masks bool [N, H, W]) of each tracked frame, in the order of time."""
+        return self.frames()
+
+    def frames(self, but: Container[int] = ()) -> Iterator[tuple[int, tuple[ObjId, ...], BoolArray]]:
+        """As iterating; frames in `but` are not read."""
         for frame_idx, name in self.names.items():
-            labels = read_labels(self._masks / f"{name}.png")
-            yield frame_idx, self.obj_ids, np.stack([labels == obj_id for obj_id in self.obj_ids])
+            if frame_idx not in but:
+                labels = read_labels(self._masks / f"{name}.png")
+                yield frame_idx, self.obj_ids, np.stack([labels == obj_id for obj_id in self.obj_ids])
 
     def __len__(self) -> int:
         return len(self.names)
@@ -83,6 +86,14 @@ class TrackedResults:
             t: FrameScores(**{name: number(frame[name]) for name in names}, note=tuple(frame.get("note", ())))
             for t, frame in self._scores.get(obj_id, {}).items()
         }
+
+    def _read_run(self) -> Any:
+        """Of `track`, or of one video of a batch, which does not say how many frames there were."""
+        if (self._folder / "run.json").is_file():
+            return self._read("run.json", "video", "num_frames", "prompts")
+        if not (self._folder / "job.json").is_file():
+            raise FileNotFoundError(f"{self._folder} has no run.json: give the folder that `sam2long track -o` wrote")
+        return {**self._read("job.json", "video", "prompts"), "num_frames": 0}
 
     def _read(self, name: str, *keys: str) -> Any:
         try:
@@ -104,10 +115,17 @@ class TrackedResults:
         known = {frame["name"]: t for of in self._scores.values() for t, frame in of.items()}
         if missing := [name for name in written if name not in known]:
             raise ValueError(
-                f"{self.video} is gone, and {len(written)} of {num_frames} frames were tracked: which one "
+                f"{self.video} is gone, and {len(written)} of {num_frames or 'its'} frames were tracked: which one "
                 f"{missing[0]}.png is only the video tells; say where it is now (--video)"
             )
         return dict(sorted((known[name], name) for name in written))
+
+
+def image_suffix(video: str) -> str:
+    """Of the video's images, with its dot; .jpg of a video file, as ffmpeg makes images of it by habit."""
+    path = Path(video)
+    images = list_images(path) if path.is_dir() else []
+    return images[0].suffix if images else ".jpg"
 
 
 def _by_source(source: FrameSource, written: list[str], video: str) -> dict[int, str]:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Protocol
+from typing import Any, Protocol
 
 import numpy as np
 from numpy.typing import NDArray
@@ -115,8 +115,10 @@ class VosTask:
         return [home / names[obj_id] for obj_id in obj_ids]
 
 
-def write_png(path: Path, labels: NDArray[np.uint8], palette: bytes) -> None:
-    """A palette PNG of uint8 labels [H, W]."""
-    image = Image.fromarray(labels)
-    image.putpalette(palette)
+def write_png(path: Path, labels: NDArray[np.integer[Any]], palette: bytes) -> None:
+    """A palette PNG of labels [H, W]; where one is above 255, a 16-bit grey one."""
+    fits = labels.max() <= 255
+    image = Image.fromarray(labels.astype(np.uint8 if fits else np.uint16, copy=False))
+    if fits:
+        image.putpalette(palette)
     image.save(path, format="PNG")

@@ -183,16 +183,20 @@ def without_overlap(logits: Tensor) -> Tensor:
     return torch.where(winner == place, logits, logits.clamp(max=_OVERLAPPED))
 
 
-def label_map(logits: Tensor, labels: Sequence[int], threshold: float) -> NDArray[np.uint8]:
+def label_map(logits: Tensor, labels: Sequence[int], threshold: float) -> NDArray[np.integer[Any]]:
     """The label of every pixel, uint8 [H, W]; where several objects exceed the threshold, the first of them.
 
     Args:
         logits: [N, 1, H, W].
-        labels: of the N objects, 1 to 255.
+        labels: of the N objects, 1 to 65535.
         threshold: what an object's logit must exceed.
+
+    Returns:
+        uint8 [H, W]; uint16 if a label is above 255.
     """
     exceeding = logits[:, 0] > threshold
-    found = torch.zeros(exceeding.shape[1:], dtype=torch.uint8, device=logits.device)
+    fits = max(labels) <= 255
+    found = torch.zeros(exceeding.shape[1:], dtype=torch.uint8 if fits else torch.int32, device=logits.device)
     for label, mask in zip(reversed(labels), exceeding.flip(0), strict=True):
         found[mask] = label
-    return np.asarray(found.cpu().numpy())
+    return found.cpu().numpy().astype(np.uint8 if fits else np.uint16, copy=False)

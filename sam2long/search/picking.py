@@ -66,6 +66,9 @@ class Picking:
         policy: the rule.
         config: the tree's settings.
         frame_idx, obj_id: what a policy may want to know.
+
+    Attributes:
+        considered: the candidates of the step that was picked for.
     """
 
     def __init__(
@@ -80,11 +83,12 @@ class Picking:
         self._policy = policy
         self._config = config
         self._chosen: list[Candidate] = []
+        self.considered: list[Candidate] = []
         self._situations = [Situation(frame_idx, obj_id, slot.score, slot.carry, config) for slot in slots]
 
     def of_first_step(self) -> list[Pick]:
         """SAM 2's own step: all slots share the root and take its mask of best predicted IoU; no score is added."""
-        decoded = self._decoded(0)
+        self.considered = decoded = self._decoded(0)
         best = max(decoded, key=lambda candidate: candidate.predicted_iou)
         return [self._pick(replace(best, score=self._slots[0].score))] * len(self._slots)
 
@@ -95,8 +99,8 @@ class Picking:
             ValueError: if `select` returns another number of candidates than there are slots.
         """
         num_slots, propose = len(self._slots), self._policy.propose
-        candidates = [c for idx in range(num_slots) for c in propose(self._decoded(idx), self._situations[idx])]
-        chosen = list(self._policy.select(candidates, self._config))
+        self.considered = [c for idx in range(num_slots) for c in propose(self._decoded(idx), self._situations[idx])]
+        chosen = list(self._policy.select(self.considered, self._config))
         if len(chosen) != num_slots:
             raise ValueError(f"select= must return num_pathways={num_slots} candidates, it returned {len(chosen)}")
         self._chosen = chosen

@@ -29,6 +29,7 @@ class MemoryNode(Generic[MemoryT, OutputT]):
             of a pathway carries them, so that memory features of the past are freed.
         anchors: those it remembers as a prompted frame is remembered, which only a policy chooses.
         carry: what a policy carries along the pathway.
+        place: among the hypotheses of its frame when that was tracked, 0 the best.
         parent: the hypothesis on the frame before; None for a root and for the oldest pending frame.
     """
 
@@ -40,6 +41,7 @@ class MemoryNode(Generic[MemoryT, OutputT]):
     num_children: int = 0
     anchors: tuple[MemoryT, ...] = ()
     carry: Hashable = None
+    place: int = 0
 
     def ancestor(self, frame_idx: int) -> MemoryNode[MemoryT, OutputT]:
         """The node of this pathway on a frame that is still pending."""
@@ -88,7 +90,8 @@ class MemoryTree(Generic[MemoryT, OutputT]):
         """Move to the next frame: `slots` are children of the present tips, in their new slot order."""
         old_tips, self.slots = self.tips, list(slots)
         new_tips = self.tips
-        for node in new_tips:
+        for place, node in enumerate(new_tips):
+            node.place = place
             if node.parent is None or node.parent not in old_tips:
                 raise ValueError(f"the node for frame {frame_idx} does not grow from a slot of the tree")
             node.parent.num_children += 1

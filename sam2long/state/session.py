@@ -14,6 +14,7 @@ from sam2long.model.hypotheses import Hypothesis, Pending
 from sam2long.model.memory_bank import FrameMemory
 from sam2long.search.policy import PAPER, Memory, Policy
 from sam2long.state.corrections import Corrections
+from sam2long.state.recording import Recording
 from sam2long.state.review import Review
 from sam2long.state.tracked_frames import RecentFrames
 
@@ -137,6 +138,8 @@ class Session:
         corrections: what corrected frames were before.
         asleep: of a stream that was copied, what its pass knows; the next call wakes it.
         review: what the trees nearly answered, if it is kept.
+        recording: who is told what the trees do; a copy tells nobody.
+        owed: answers of a stream that an error kept from being handed out.
         hands_over: whether the pass ends with an error, and yields what it had pending as it stands.
     """
 
@@ -151,6 +154,8 @@ class Session:
     asleep: AsleepPass | None = None
     review: Review | None = None
     hands_over: bool = False
+    recording: Recording = field(default_factory=Recording)
+    owed: list[tuple[int, list[Any], Tensor]] = field(default_factory=list)
 
     def __reduce__(self) -> tuple[Any, ...]:
         """A copy has no generator that could go on: it is as if the pass had been left where it is."""

@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Any, Literal
 
+from sam2long.search.records import OnFrame
 from sam2long.state.inference_state import processing_order
 
 Direction = Literal["forward", "reverse", "both"]
@@ -22,6 +23,7 @@ class Course:
         returns: whether the frames before the first one follow, backwards from it.
         progress: whether a bar is shown.
         over: the frames themselves, where they are known already.
+        on_frame: who is told what the trees do.
     """
 
     start: int | None
@@ -30,10 +32,17 @@ class Course:
     returns: bool = False
     progress: bool = True
     over: range | None = None
+    on_frame: OnFrame | None = None
 
     @classmethod
     def asked_for(
-        cls, start: int | None, count: int | None, reverse: bool, direction: Direction | None, progress: bool
+        cls,
+        start: int | None,
+        count: int | None,
+        reverse: bool,
+        direction: Direction | None,
+        progress: bool,
+        on_frame: OnFrame | None = None,
     ) -> Course:
         """The arguments of `propagate_in_video`, checked.
 
@@ -43,17 +52,17 @@ class Course:
         if start is not None and start < 0:
             raise ValueError(f"start_frame_idx={start} is negative: frames count from 0")
         if direction is None:
-            return cls(start, count, reverse, progress=progress)
+            return cls(start, count, reverse, progress=progress, on_frame=on_frame)
         if direction not in _DIRECTIONS:
             raise ValueError(f"direction={direction!r} must be one of {_DIRECTIONS}, or None to go by `reverse`")
         if reverse and direction != "reverse":
             raise ValueError(f"direction={direction!r} contradicts reverse=True; leave `reverse` out")
-        return cls(start, count, direction == "reverse", direction == "both", progress)
+        return cls(start, count, direction == "reverse", direction == "both", progress, on_frame=on_frame)
 
     @classmethod
-    def back_over(cls, frames: range, progress: bool) -> Course:
+    def back_over(cls, frames: range, progress: bool, on_frame: OnFrame | None = None) -> Course:
         """Over `frames`, which descend. (SAM 2's arguments cannot say "frame 0 alone, in reverse".)"""
-        return cls(frames[0], None, reverse=True, progress=progress, over=frames)
+        return cls(frames[0], None, reverse=True, progress=progress, over=frames, on_frame=on_frame)
 
     @property
     def is_sam2s(self) -> bool:

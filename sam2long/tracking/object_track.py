@@ -12,9 +12,11 @@ from sam2long.model.hypotheses import Hypothesis, Node, Pending, Tree
 from sam2long.model.memory_bank import FrameMemory, MemoryBank, PathwayMemory
 from sam2long.search.picking import Pick, Picking, Proposal, ScoredProposal
 from sam2long.search.policy import Policy
+from sam2long.search.records import Cause
 from sam2long.search.tree import MemoryNode, MemoryTree
 from sam2long.state.memories import FrameMemories
 from sam2long.state.object_past import ObjectPast, Sight
+from sam2long.state.recording import Recording
 from sam2long.state.review import Review
 from sam2long.tracking.answers import Answers
 from sam2long.tracking.merging import Agreement
@@ -31,6 +33,7 @@ class PassSettings:
         max_pending_frames: see `SAM2LongVideoPredictor`.
         max_obj_ptrs: `min(num_frames, max_obj_ptrs_in_encoder)`.
         review: where doubtful frames are kept, if they are.
+        recording: who is told what the trees do.
     """
 
     config: MemoryTreeConfig
@@ -38,6 +41,7 @@ class PassSettings:
     max_pending_frames: int | None
     max_obj_ptrs: int
     review: Review | None = None
+    recording: Recording = field(default_factory=Recording)
 
     def remember(self, memory: FrameMemories, newest: FrameMemory) -> FrameMemories:
         """What a pathway remembers after `newest`."""
@@ -56,7 +60,8 @@ class Step:
         parents: the tips by their rows in the frame's batch.
         picking: chooses among what they propose.
         slots: the nodes that fill the slots next.
-        picks: the masks of those nodes whose memory something will read; the frame's own decisions drop the others.
+        chosen: the masks of those nodes.
+        picks: those whose memory something will read; the frame's own decisions drop the others.
     """
 
     frame_idx: int
@@ -66,6 +71,7 @@ class Step:
     parents: dict[int, Node] = field(default_factory=dict)
     picking: Picking | None = None
     slots: list[Node] = field(default_factory=list)
+    chosen: dict[Node, Pick] = field(default_factory=dict)
     picks: dict[Node, Pick] = field(default_factory=dict)
 
 
@@ -142,8 +148,9 @@ class ObjectTrack:
             for pick in dict.fromkeys(picks)
         }
         step.slots = [nodes[pick] for pick in picks]
+        step.chosen = {node: pick for pick, node in nodes.items()}
         lasting = set(step.tree.outlasting(step.slots, self._settings.max_pending_frames))
-        step.picks = {node: pick for pick, node in nodes.items() if node in lasting}
+        step.picks = {node: pick for node, pick in step.chosen.items() if node in lasting}
 
     def remember(self, step: Step, hypotheses: Sequence[Hypothesis]) -> None:
         """Give the nodes what was encoded for `step.picks`, and to remember what their pathways choose to."""
@@ -155,16 +162,19 @@ class ObjectTrack:
 
     def take(self, step: Step) -> None:
         """Move to the frame, and decide what that decides."""
-        tree = step.tree
+        tree, recording = step.tree, self._settings.recording
+        considered = step.picking.considered if step.picking else ()
+        draft = recording.draft(step.frame_idx, self.past.obj_id, tree.slots, considered, step.slots, step.chosen)
         parents = {node: node.parent for node in step.slots if node.parent is not None}
         tree.grow(step.frame_idx, step.slots)
         self._review(tree.pending[-1])
-        self._pop_decided()
+        self._pop_decided("agreement")
         if self._settings.max_pending_frames is not None:
             while len(tree.pending) > self._settings.max_pending_frames:
                 tree.decide_oldest()
-                self._pop_decided()
+                self._pop_decided("limit")
         self._agreement.compare(tree, parents)
+        recording.took(draft)
 
     def _review(self, frame: Pending) -> None:
         # Those that the frame's own decisions drop were not encoded and cannot be shown.
@@ -175,28 +185,32 @@ class ObjectTrack:
 
     def pass_conditioning_frame(self, frame_idx: int) -> None:
         """Where the user gave the answer, it is known: the tree is decided, and goes on from the corrected memory."""
-        self.decide_all()
+        self.decide_all("prompt")
         self.answers.pass_conditioning_frame(frame_idx)
+        self._settings.recording.passed(frame_idx, self.past.obj_id)
         if self.tree is not None:
             tip = self.tree.slots[0]
             tip.remembered = self.past.beyond_reach(frame_idx, tip.remembered)
             tip.anchors = self.past.beyond_reach(frame_idx, tip.anchors)
 
-    def decide_all(self) -> None:
+    def decide_all(self, by: Cause = "end") -> None:
         """Decide all pending frames for the pathway of slot 0."""
         if self.tree is not None:
             self.tree.decide_all()
-            self._pop_decided()
+            self._pop_decided(by)
 
-    def _pop_decided(self) -> None:
+    def _pop_decided(self, by: Cause) -> None:
         for frame in self.tree.pop_decided() if self.tree else ():
             self.answers.decide(frame)
+            self._settings.recording.decided(self.past.obj_id, frame, frame.nodes[0], by)
 
     def answer_early(self, frame_idx: int) -> None:
         """A frame that may be pending is asked for now: the best pathway so far answers."""
         frame = self.pending().get(frame_idx)
         if frame is not None and self.tree is not None and not self.answers.knows(frame_idx):
-            self.answers.answer_early(frame, self.tree.slots[0].ancestor(frame_idx))
+            best = self.tree.slots[0].ancestor(frame_idx)
+            self.answers.answer_early(frame, best)
+            self._settings.recording.decided(self.past.obj_id, frame, best, "end")
 
     def seen(self, tip: Node, frame_idx: int) -> Sight | None:
         """What the pathway of `tip` has on an earlier frame: its memory (None: prompted), and its logits when called.

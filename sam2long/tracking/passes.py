@@ -10,6 +10,7 @@ import torch
 
 from sam2long.frame_bar import frame_bar
 from sam2long.frames import HeldFrames
+from sam2long.search.records import OnFrame
 from sam2long.state.interactive import Answer, InteractivePredictor
 from sam2long.state.memories import FrameMemories
 from sam2long.state.session import SESSION_KEY, OpenPass, Session, TreePass
@@ -41,18 +42,26 @@ def run_course(predictor: InteractivePredictor, inference_state: dict[str, Any],
     """`propagate_in_video`: by SAM 2's own code, or with the trees of the video's objects.
 
     Raises:
-        ValueError: for a stream.
+        ValueError: for a stream, and for `on_frame` where no tree grows.
     """
     if isinstance(inference_state["images"], HeldFrames):
         raise ValueError("this inference state is of a stream: give its frames to track_frame, one by one")
     if predictor.tree_config(inference_state).num_pathways == 1:
+        _require_tree(course.on_frame)
         then = yield from run_as_sam2(predictor, inference_state, course)
     else:
         propagation, open_pass = _start_pass(predictor, inference_state, course)
-        yield from run_pass(predictor, inference_state, propagation, open_pass, course.progress)
+        yield from run_pass(predictor, inference_state, propagation, open_pass, course.progress, course.on_frame)
         then = open_pass.then
     if then:
-        yield from run_course(predictor, inference_state, Course.back_over(then, course.progress))
+        yield from run_course(predictor, inference_state, Course.back_over(then, course.progress, course.on_frame))
+
+
+def _require_tree(on_frame: OnFrame | None) -> None:
+    if on_frame is not None:
+        raise ValueError(
+            "on_frame= is told what memory trees do; num_pathways=1 is SAM 2 itself and has none: leave it"
+        )
 
 
 def _start_pass(
@@ -83,22 +92,26 @@ def run_pass(
     propagation: TreePass,
     open_pass: OpenPass,
     progress: bool,
+    on_frame: OnFrame | None = None,
 ) -> Iterator[Answer]:
     """Track the remaining frames of a pass and yield what is decided, as `propagate_in_video` documents it."""
     session = predictor.session(inference_state)
     settings = pass_settings(predictor, session)
     try:
-        for answer in _tracked(session, propagation, open_pass, progress):
+        for answer in _tracked(session, propagation, open_pass, progress, on_frame):
             open_pass.last = answer[0]
             yield answer
     finally:
+        session.recording.listen(None)
         left = session.left_pass() if session.propagation is propagation else None
         session.leave(open_pass, propagation)
         if left is not None and 0 <= left.next_frame < inference_state["num_frames"]:
             session.left = replace(left, settings=settings)
 
 
-def _tracked(session: Session, propagation: TreePass, open_pass: OpenPass, progress: bool) -> Iterator[Answer]:
+def _tracked(
+    session: Session, propagation: TreePass, open_pass: OpenPass, progress: bool, on_frame: OnFrame | None
+) -> Iterator[Answer]:
     session.enter(propagation, open_pass)
     session.hands_over = False
     # of a loaded pass: decided before the save
@@ -107,10 +120,15 @@ def _tracked(session: Session, propagation: TreePass, open_pass: OpenPass, progr
         try:
             while open_pass.remaining:  # an interruption puts frames back that were not yielded
                 session.enter(propagation, open_pass)
+                session.recording.listen(on_frame)
                 propagation.track(open_pass.remaining[0])
                 open_pass.remaining = open_pass.remaining[1:]
                 bar.update(bar.total - len(open_pass.remaining) - bar.n)
+                session.recording.tell()
                 yield from propagation.ready(early=not open_pass.remaining)
+                if not open_pass.remaining:
+                    session.recording.end()
+                    session.recording.tell()
         except Exception:
             # What was tracked before the failure is an answer too; it comes before the error does.
             session.hands_over = True
@@ -120,12 +138,15 @@ def _tracked(session: Session, propagation: TreePass, open_pass: OpenPass, progr
 
 
 def resume_pass(
-    predictor: InteractivePredictor, inference_state: dict[str, Any], progress: bool = True
+    predictor: InteractivePredictor,
+    inference_state: dict[str, Any],
+    progress: bool = True,
+    on_frame: OnFrame | None = None,
 ) -> Iterator[Answer]:
     """Go on with the pass that came with `load_state`.
 
     Raises:
-        RuntimeError: at once, if there is none.
+        RuntimeError: at once, if there is none. ValueError: at once, for `on_frame` where no tree grows.
     """
     session: Session | None = inference_state.get(SESSION_KEY)
     open_pass = session.open_pass if session else None
@@ -134,8 +155,10 @@ def resume_pass(
             "there is no pass to resume: either none was open when this state was saved, or it is resumed already; "
             "start one with propagate_in_video"
         )
+    if session.propagation is None:
+        _require_tree(on_frame)
     open_pass.loaded = False
-    return _resumed(predictor, inference_state, session, open_pass, progress)
+    return _resumed(predictor, inference_state, session, open_pass, progress, on_frame)
 
 
 @torch.inference_mode()
@@ -145,10 +168,11 @@ def _resumed(
     session: Session,
     open_pass: OpenPass,
     progress: bool,
+    on_frame: OnFrame | None,
 ) -> Iterator[Answer]:
     if session.propagation is None:
         yield from frames_as_sam2(predictor, inference_state, session, open_pass, progress)
     else:
-        yield from run_pass(predictor, inference_state, session.propagation, open_pass, progress)
+        yield from run_pass(predictor, inference_state, session.propagation, open_pass, progress, on_frame)
     if open_pass.then:
-        yield from run_course(predictor, inference_state, Course.back_over(open_pass.then, progress))
+        yield from run_course(predictor, inference_state, Course.back_over(open_pass.then, progress, on_frame))

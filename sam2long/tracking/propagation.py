@@ -107,7 +107,8 @@ class Propagation:
         bank = MemoryBank(model, max_obj_ptrs, session.config.modulation)
         self._images = FrameEncoder(model, inference_state, order, model.encode_ahead)
         policy = session.policy.with_functions(model.select, model.choose_memory)
-        settings = PassSettings(session.config, policy, session.max_pending_frames, max_obj_ptrs, session.review)
+        kept = session.review, session.recording
+        settings = PassSettings(session.config, policy, session.max_pending_frames, max_obj_ptrs, *kept)
         self.tracks = {
             past.obj_id: ObjectTrack(past, settings, bank, (before or {}).get(past.obj_id)) for past in pasts
         }

@@ -9,14 +9,15 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from sam2long.frames import HeldFrames
+from sam2long.search.records import OnFrame
 from sam2long.state.interactive import Answer, InteractivePredictor
-from sam2long.state.session import AsleepPass, TreePass
+from sam2long.state.session import AsleepPass, Session, TreePass
 from sam2long.state.tracked_frames import NUM_RECENT, RecentFrames
 from sam2long.tracking.passes import start_propagation
 
 
 def init_stream(
-    predictor: InteractivePredictor, first_frame: NDArray[np.uint8] | Tensor, **settings: Any
+    predictor: InteractivePredictor, first_frame: NDArray[np.uint8] | Tensor, on_frame: OnFrame | None, **settings: Any
 ) -> dict[str, Any]:
     """See `SAM2LongVideoPredictor.init_stream`."""
     config, _ = predictor.checked_settings(settings.get("memory_tree"), settings.get("max_pending_frames"))
@@ -27,7 +28,9 @@ def init_stream(
     state: dict[str, Any] = predictor.new_state(frames, **settings)
     # The end of a stream is not known: it counts as a video that is at least as long as SAM 2's pointer window.
     state["num_frames"] = predictor.max_obj_ptrs_in_encoder
-    predictor.session(state).recent = RecentFrames(compact=False)
+    session = predictor.session(state)
+    session.recent = RecentFrames(compact=False)
+    session.recording.listen(on_frame)
     return state
 
 
@@ -38,13 +41,16 @@ def track_frame(
     frames = _frames_of(state)
     pixels = frames.checked(frame)  # a frame that cannot be taken changes nothing
     _forget(state)
+    session = predictor.session(state)
     propagation, decided = _consolidate_prompts(predictor, state)
+    session.owed += decided
     frame_idx = frames.append(pixels)
     state["num_frames"] = max(state["num_frames"], frame_idx + 1)
-    if propagation is None:
-        return decided
-    propagation.track(frame_idx)
-    return decided + list(propagation.ready())
+    if propagation is not None:
+        propagation.track(frame_idx)
+        session.recording.tell()
+        session.owed += propagation.ready()
+    return _hand_out(session)
 
 
 def finish_stream(predictor: InteractivePredictor, state: dict[str, Any]) -> list[Answer]:
@@ -52,10 +58,17 @@ def finish_stream(predictor: InteractivePredictor, state: dict[str, Any]) -> lis
     _frames_of(state)
     session = predictor.session(state)
     propagation, session.propagation = session.propagation, None
-    if propagation is None:
-        return []
-    propagation.settle()
-    return list(propagation.ready())
+    if propagation is not None:
+        propagation.settle()
+        session.owed += propagation.ready()
+    session.recording.end()
+    session.recording.tell()
+    return _hand_out(session)
+
+
+def _hand_out(session: Session) -> list[Answer]:
+    answers, session.owed = session.owed, []
+    return answers
 
 
 def wake(predictor: InteractivePredictor, state: dict[str, Any], asleep: AsleepPass) -> None:

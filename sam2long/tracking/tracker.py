@@ -13,6 +13,7 @@ from torch import Tensor
 
 from sam2long.config import MemoryTreeLike
 from sam2long.policies import PolicyLike
+from sam2long.search.records import OnFrame
 from sam2long.state.interactive import InteractivePredictor
 from sam2long.state.session import Session
 from sam2long.tracking import saving, streaming
@@ -41,6 +42,7 @@ class TrackingPredictor(InteractivePredictor):
         *,
         direction: Direction | None = None,
         progress: bool = True,
+        on_frame: OnFrame | None = None,
     ) -> Iterator[tuple[int, list[Any], Tensor]]:
         """Track all objects through the video: SAM 2's generator, with a memory tree per object.
 
@@ -58,15 +60,17 @@ class TrackingPredictor(InteractivePredictor):
             direction: "forward", "reverse", or "both": forward to the end, then from the start towards frame 0, every
                 frame once. None goes by `reverse`.
             progress: False shows no progress bar.
+            on_frame: called with a `TreeRecord` of each object on every frame that is tracked (docs/events.md); what
+                it raises ends the pass as a frame does that cannot be read. Not with `num_pathways=1`.
 
         Yields:
             (frame_idx, obj_ids, video_res_masks): logits, float32 [num_objects, 1, video_height, video_width].
 
         Raises:
-            ValueError: for a direction that does not exist or contradicts `reverse`.
+            ValueError: for a direction that does not exist or contradicts `reverse`; for `on_frame` without trees.
             RuntimeError: if nothing is prompted.
         """
-        course = Course.asked_for(start_frame_idx, max_frame_num_to_track, reverse, direction, progress)
+        course = Course.asked_for(start_frame_idx, max_frame_num_to_track, reverse, direction, progress, on_frame)
         yield from run_course(self, inference_state, course)
 
     # -- streams -------------------------------------------------------------------------------------------------
@@ -78,6 +82,7 @@ class TrackingPredictor(InteractivePredictor):
         memory_tree: MemoryTreeLike = None,
         max_pending_frames: int | None = None,
         policy: PolicyLike = None,
+        on_frame: OnFrame | None = None,
     ) -> dict[str, Any]:
         """Start an inference state for frames that arrive one by one.
 
@@ -85,13 +90,13 @@ class TrackingPredictor(InteractivePredictor):
             first_frame: frame 0, uint8 [H, W, 3] RGB; prompt it as usual before the next frame.
             memory_tree, max_pending_frames, policy: as in `init_state`; `max_pending_frames=0` answers every frame at
                 once.
+            on_frame: as in `propagate_in_video`, for all frames of the stream; a copy of the state tells nobody.
 
         Raises:
             ValueError: if the frame or a setting is not allowed, or `num_pathways` is 1.
         """
-        return streaming.init_stream(
-            self, first_frame, memory_tree=memory_tree, max_pending_frames=max_pending_frames, policy=policy
-        )
+        settings = {"memory_tree": memory_tree, "max_pending_frames": max_pending_frames, "policy": policy}
+        return streaming.init_stream(self, first_frame, on_frame, **settings)
 
     @torch.inference_mode()
     def track_frame(
@@ -168,7 +173,7 @@ class TrackingPredictor(InteractivePredictor):
         return saving.load_state(self, path, video, offload_video_to_cpu, offload_state_to_cpu, preload, policy)
 
     def resume_propagation(
-        self, inference_state: dict[str, Any], *, progress: bool = True
+        self, inference_state: dict[str, Any], *, progress: bool = True, on_frame: OnFrame | None = None
     ) -> Iterator[tuple[int, list[Any], Tensor]]:
         """Go on with the `propagate_in_video` that was open when a loaded state was saved.
 
@@ -177,7 +182,7 @@ class TrackingPredictor(InteractivePredictor):
 
         Args:
             inference_state: from `load_state`.
-            progress: False shows no progress bar.
+            progress, on_frame: as in `propagate_in_video`.
 
         Returns:
             A generator as `propagate_in_video` returns it.
@@ -185,4 +190,4 @@ class TrackingPredictor(InteractivePredictor):
         Raises:
             RuntimeError: if no pass was open, or it is resumed already; then call `propagate_in_video`.
         """
-        return resume_pass(self, inference_state, progress)
+        return resume_pass(self, inference_state, progress, on_frame)

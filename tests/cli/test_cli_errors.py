@@ -86,7 +86,7 @@ CLICK = "--point 3,4"
         (f"track video {CLICK} --frame -1 -o out", "--frame -1 must be 0 or more"),
         (f"track video {CLICK} --frame one -o out", "argument --frame: invalid int value"),
         (f"track video {CLICK} --obj-id 0 -o out", "--obj-id 0 is out of range"),
-        (f"track video {CLICK} --obj-id 256 -o out", "--obj-id 256 is out of range"),
+        (f"track video {CLICK} --obj-id 65536 -o out", "--obj-id 65536 is out of range"),
         ("track video --prompts none.json -o out", "none.json: no such file"),
         ("track video --prompts bad.json -o out", "bad.json: [0].points[0]: expected [x, y], got [1]"),
         ("track video --prompts late.json -o out", "late.json: [0]: frame 3 is out of range"),

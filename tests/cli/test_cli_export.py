@@ -14,7 +14,7 @@ from PIL import Image
 from tracked_runs import HEIGHT, NUM_FRAMES, WIDTH, clip, read_masks
 
 from sam2long.cli import main
-from sam2long.cli.export import _FORMATS as COMMAND_FORMATS
+from sam2long.cli.export_files import FORMAT_NAMES
 from sam2long.exports import FORMATS, TrackedResults
 
 pytest.importorskip("av")
@@ -63,7 +63,7 @@ def table(path: Path) -> list[dict[str, Any]]:
 
 
 def test_every_format(place: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    assert tuple(FORMATS) == COMMAND_FORMATS
+    assert tuple(FORMATS) == FORMAT_NAMES
     assert export(place, *to(*FORMATS), "--name", "3=red disk", "--color", "7=#00ff80") == 0
     assert len(capsys.readouterr().out.splitlines()) == len(FORMATS)
     out = place / "run" / "exports"
@@ -154,6 +154,33 @@ def test_a_whole_run_needs_no_video(place: Path, capsys: pytest.CaptureFixture[s
     capsys.readouterr()
     assert export(place, *to("cutout")) == 2
     assert "--to cutout shows the video" in refused(capsys)
+
+
+def test_a_video_of_a_batch(place: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    run = place / "run" / "run.json"
+    content = json.loads(run.read_text())
+    (place / "run" / "job.json").write_text(json.dumps({"video": content["video"], "prompts": content["prompts"]}))
+    run.unlink()
+    (place / "run" / "scores.json").unlink()
+    assert export(place, *to("csv")) == 0
+    lines = table(place / "run" / "exports" / "objects.csv")
+    assert [(line["frame"], line["obj_id"]) for line in lines] == [
+        (str(t), k) for t in range(2, NUM_FRAMES) for k in "37"
+    ]
+    (place / "video").rename(place / "elsewhere")
+    capsys.readouterr()
+    assert export(place, *to("csv"), "--overwrite") == 2
+    assert "is gone, and 5 of its frames were tracked" in refused(capsys)
+
+
+def test_a_camera_is_not_opened_again(tmp_path: Path) -> None:
+    (tmp_path / "run" / "masks").mkdir(parents=True)
+    Image.fromarray(np.full((HEIGHT, WIDTH), 5, np.uint8)).save(tmp_path / "run" / "masks" / "00003.png")
+    camera = tmp_path / "video0"
+    camera.touch()
+    about = {"video": str(camera), "num_frames": None, "prompts": [{"frame": 3, "obj_id": 5}]}
+    (tmp_path / "run" / "run.json").write_text(json.dumps(about))
+    assert export(tmp_path, *to("csv")) == 0
 
 
 def test_a_stream_is_counted(tmp_path: Path) -> None:

@@ -241,7 +241,7 @@ def test_any_json_gives_prompts_or_a_user_error(content: Any, tmp_path_factory: 
         (Prompt(5, 1, ((1, 1),), (1,)), "frame 5 is out of range: the video has frames 0 to 4"),
         (Prompt(-1, 1, ((1, 1),), (1,)), "frame -1 is out of range"),
         (Prompt(0, 0, ((1, 1),), (1,)), "object id 0 is out of range"),
-        (Prompt(0, 256, ((1, 1),), (1,)), "object id 256 is out of range"),
+        (Prompt(0, 65536, ((1, 1),), (1,)), "object id 65536 is out of range"),
         (Prompt(0, 1, ((40, 1),), (1,)), r"point \(40, 1\) lies outside the frame, 40 x 30 pixels"),
         (Prompt(0, 1, ((1, 1), (1, -0.5)), (1, 0)), r"point \(1, -0\.5\) lies outside"),
         (Prompt(0, 1, box=(5, 5, 5, 9)), r"box \(5, 5, 5, 9\) is empty"),

@@ -47,11 +47,16 @@ def test_the_command(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     Image.new("L", (WIDTH, HEIGHT), 1).save(tmp_path / "results" / "masks" / "00000.png")
     (tmp_path / "results" / "run.json").write_text('{"video": "-", "num_frames": 1, "prompts": [{"obj_id": 1}]}')
     monkeypatch.chdir(tmp_path)
-    (command,) = re.findall(r"```bash\n(.*?)```", TEXT, flags=re.S)
+    command, while_tracking = re.findall(r"```bash\n(.*?)```", TEXT, flags=re.S)
     program, *arguments = shlex.split(command)
     assert program == "sam2long"
     assert main(arguments) == 0
-    assert {path.name for path in (tmp_path / "results" / "exports").iterdir()} == {"coco.json", "objects.csv"}
+    made = {path.name for path in (tmp_path / "results" / "exports").iterdir()}
+    assert made == {"coco.json", "objects.csv"}
+    (tmp_path / "VIDEO").mkdir()
+    Image.new("RGB", (400, 360)).save(tmp_path / "VIDEO" / "0.png")
+    assert main([*shlex.split(while_tracking)[1:], "--overwrite", "--no-overlay"]) == 0
+    assert {path.name for path in (tmp_path / "results" / "exports").iterdir()} == made
 
 
 def test_the_table() -> None:
