@@ -26,7 +26,12 @@ class HeldFrames(TensorView):
     Args:
         image_size: of the model.
         device: where the tensors go.
+
+    Attributes:
+        num_held: how many frames are held; more where a policy looks further back.
     """
+
+    num_held = NUM_HELD_FRAMES
 
     def __init__(self, image_size: int, device: torch.device) -> None:
         self.image_size = image_size
@@ -58,7 +63,7 @@ class HeldFrames(TensorView):
         # The same code resizes and normalises as for a video, so the pixels are the same.
         source = SequenceFrames(array[None], "the stream")
         self._held[self.num_received] = ModelFrames(source, self.image_size, self.device, prefetch=0)[0]
-        if len(self._held) > NUM_HELD_FRAMES:
+        if len(self._held) > self.num_held:
             self._held.popitem(last=False)
         self.num_received += 1
         return self.num_received - 1
@@ -78,6 +83,6 @@ class HeldFrames(TensorView):
         """Raises ValueError if the frame is not held."""
         if frame_idx not in self._held:
             raise ValueError(
-                f"frame {frame_idx} of the stream is not held: only the newest {NUM_HELD_FRAMES} of "
+                f"frame {frame_idx} of the stream is not held: only the newest {self.num_held} of "
                 f"{self.num_received} frames can be prompted (use init_state on a file to come back to any frame)"
             )

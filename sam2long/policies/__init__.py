@@ -8,6 +8,7 @@ from __future__ import annotations
 from sam2long.policies import (
     absence,
     alibi,
+    appearance,
     distractor,
     diversity,
     forgetting,
@@ -35,6 +36,7 @@ POLICIES: dict[str, Policy] = {
         diversity.POLICY,
         absence.POLICY,
         forgetting.POLICY,
+        appearance.POLICY,
         alibi.POLICY,
     )
 }

@@ -9,15 +9,12 @@ it moves on. If it lands on the object it is confirmed; if it vanishes on the wa
 from __future__ import annotations
 
 from collections.abc import Hashable, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from typing import NamedTuple
 
-from sam2long.policies.numbers import mask_from_text, mask_iou, mask_to_text
+from sam2long.policies.numbers import Mask, mask_from_text, mask_iou, mask_to_text, not_visible
 from sam2long.search.policy import Audit, Note, Policy, Situation
 from sam2long.search.selection import Candidate, RememberedFrame, Sighting
-
-# Of a mask that is refused and whose pathway was undecided: below 0, so that it counts as absent.
-_BARELY = -1e-3
 
 
 class Carried(NamedTuple):
@@ -63,19 +60,15 @@ class AlibiRule:
     min_occlusion: float = 2.0
     min_iou: float = 0.5
 
-    def policy(self, name: str, **changes: object) -> Policy:
+    def policy(self, name: str) -> Policy:
         """The rule as a policy."""
-        audit = Audit(self.suspects, self.is_certain, self.judge)
-        return replace(
-            Policy(
-                name,
-                frozenset({"masks"}),
-                propose=self.propose,
-                note=self.note,
-                advance=self.advance,
-                audit=audit,
-            ),
-            **changes,  # type: ignore[arg-type]
+        return Policy(
+            name,
+            frozenset({"masks"}),
+            propose=self.propose,
+            note=self.note,
+            advance=self.advance,
+            audit=Audit(self.suspects, self.is_certain, self.judge),
         )
 
     def propose(self, candidates: Sequence[Candidate], situation: Situation) -> Sequence[Candidate]:
@@ -85,7 +78,7 @@ class AlibiRule:
             return candidates
         rival = mask_from_text(carried.rival)
         return [
-            _refused(c) if c.occlusion_score > 0 and mask_iou(_mask(c), rival) > self.same else c for c in candidates
+            not_visible(c) if c.occlusion_score > 0 and mask_iou(_mask(c), rival) > self.same else c for c in candidates
         ]
 
     def suspects(self, candidate: Candidate, situation: Situation) -> bool:
@@ -110,7 +103,7 @@ class AlibiRule:
     def judge(self, suspect: Candidate, situation: Situation) -> Candidate:
         """The suspect, or "not visible" where it is an impostor."""
         sighting = suspect.evidence.sighting
-        return _refused(suspect) if sighting and self.says(sighting) == "refused" else suspect
+        return not_visible(suspect) if sighting and self.says(sighting) == "refused" else suspect
 
     def note(self, chosen: Candidate, decoded: Sequence[Candidate], situation: Situation) -> Note:
         """(1 if the mask was confirmed, -1 if it was refused, else 0)."""
@@ -137,13 +130,10 @@ def _carried(situation: Situation) -> Carried:
     return Carried(*carry) if isinstance(carry, tuple) else Carried()
 
 
-def _mask(candidate: Candidate):  # type: ignore[no-untyped-def]
-    assert candidate.evidence.mask is not None
-    return candidate.evidence.mask
-
-
-def _refused(candidate: Candidate) -> Candidate:
-    return replace(candidate, occlusion_score=min(-candidate.occlusion_score, _BARELY))
+def _mask(candidate: Candidate) -> Mask:
+    mask = candidate.evidence.mask
+    assert mask is not None, "this policy wants masks"
+    return mask
 
 
 POLICY = AlibiRule().policy("alibi")

@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 import zlib
 from base64 import b64decode, b64encode
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -13,6 +14,8 @@ from numpy.typing import NDArray
 from sam2long.search.selection import Candidate
 
 Mask = NDArray[np.bool_]
+# The occlusion score of an absent candidate whose pathway is undecided: below 0, so that it counts as absent.
+_BARELY = -1e-3
 Box = tuple[float, float, float, float]  # x0, y0, x1, y1 in low-res pixels, the far edges beyond the last pixel
 
 
@@ -26,6 +29,11 @@ def shown(candidate: Candidate) -> Mask:
     mask = candidate.evidence.mask
     assert mask is not None, "this policy wants masks"
     return mask if candidate.occlusion_score > 0 else np.zeros_like(mask)
+
+
+def not_visible(candidate: Candidate) -> Candidate:
+    """The candidate as one that says that the object is absent, as surely as it said that it shows."""
+    return replace(candidate, occlusion_score=min(-candidate.occlusion_score, _BARELY))
 
 
 def box_of(mask: Mask) -> Box | None:

@@ -28,6 +28,7 @@ class AlibiModel(ImageModel, Protocol):
     """What following backwards needs of the predictor."""
 
     reuses_buffers: bool
+    captures: Any
 
 
 class BackwardBatch(Protocol):
@@ -169,7 +170,7 @@ class Alibis:
 
     def _keep(self, frame_idx: int, features: ImageFeatures) -> None:
         levels = features.vision_feats
-        if self._model.reuses_buffers:
+        if self._model.reuses_buffers or self._model.captures is not None:
             levels = [level.clone() for level in levels]
         self._recent[frame_idx] = levels
         while len(self._recent) > self._audit.reach:

@@ -13,7 +13,7 @@ import torch
 from torch import Tensor
 
 from sam2long.model.hypotheses import Hypothesis, Pending, Proposals
-from sam2long.model.image_features import FrameEncoder, ImageFeatures, ImageModel
+from sam2long.model.image_features import FrameEncoder, ImageFeatures
 from sam2long.model.memory_bank import FrameMemory, MemoryBank, PathwayMemory
 from sam2long.model.seam import BankOptions, TreeOptions
 from sam2long.model.suitability import check_model_suits_tree
@@ -23,7 +23,7 @@ from sam2long.search.selection import ChooseMemoryFunction, SelectFunction
 from sam2long.state.memories import FrameMemories
 from sam2long.state.object_past import ObjectPast, PastModel
 from sam2long.state.session import Session
-from sam2long.tracking.alibi import Alibis
+from sam2long.tracking.alibi import AlibiModel, Alibis
 from sam2long.tracking.frame_queue import FrameQueue
 from sam2long.tracking.object_track import ObjectTrack, PassSettings, Step
 
@@ -43,12 +43,11 @@ class BatchModel(Protocol):
         """What is committed of decided masks."""
 
 
-class TreeModel(ImageModel, PastModel, BankOptions, TreeOptions, Protocol):
+class TreeModel(AlibiModel, PastModel, BankOptions, TreeOptions, Protocol):
     """What the trees of a pass need of the predictor."""
 
     encode_ahead: int
     max_obj_ptrs_in_encoder: int
-    reuses_buffers: bool
 
     @property
     def select(self) -> SelectFunction:

@@ -30,6 +30,8 @@ def init_stream(
     state["num_frames"] = predictor.max_obj_ptrs_in_encoder
     session = predictor.session(state)
     session.recent = RecentFrames(compact=False)
+    if session.policy.audit is not None:
+        frames.num_held = max(frames.num_held, session.policy.audit.reach + 1)
     session.recording.listen(on_frame)
     return state
 

@@ -41,6 +41,7 @@ class FakeModel:
     memory_temporal_stride_for_eval: int = 1
     encode_ahead: int = 0
     reuses_buffers: bool = False
+    captures: Any = None
 
     def proposes_three_masks(self) -> bool:
         return True

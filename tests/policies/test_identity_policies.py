@@ -1,0 +1,205 @@
+"""Policies that tell the object from its double: appearance, alibi, and several as one, by literal values."""
+
+from __future__ import annotations
+
+import pickle
+from collections.abc import Sequence
+from dataclasses import replace
+
+import numpy as np
+import pytest
+
+from sam2long.config import MemoryTreeConfig
+from sam2long.policies import stride
+from sam2long.policies.alibi import AlibiRule, Carried
+from sam2long.policies.appearance import AppearanceRule, Looks, similarity
+from sam2long.policies.combining import combined
+from sam2long.policies.numbers import mask_from_text, mask_iou, mask_to_text
+from sam2long.search.picking import Picking, Proposal, ScoredProposal
+from sam2long.search.policy import Policy, Situation
+from sam2long.search.selection import Candidate, Evidence, Sighting
+
+CONFIG = MemoryTreeConfig()
+
+
+def columns(*wanted: int) -> np.ndarray[tuple[int, ...], np.dtype[np.bool_]]:
+    mask = np.zeros((4, 12), dtype=bool)
+    mask[:, list(wanted)] = True
+    return mask
+
+
+LEFT, RIGHT, NOTHING = columns(0, 1, 2), columns(9, 10, 11), columns()
+
+
+def candidate(
+    mask: np.ndarray[tuple[int, ...], np.dtype[np.bool_]] = LEFT,
+    looks: Sequence[float] = (1.0, 0.0),
+    occlusion_score: float = 4.0,
+    sighting: Sighting | None = None,
+) -> Candidate:
+    evidence = Evidence(mask, None, np.asarray(looks, np.float32), sighting)
+    return Candidate(0, 1, -1.5, 0.8, occlusion_score, evidence)
+
+
+def situation(carry: object = None) -> Situation:
+    return Situation(20, 1, -1.0, carry, CONFIG)  # type: ignore[arg-type]
+
+
+# -- appearance ------------------------------------------------------------------------------------------------------
+
+
+def test_a_mask_that_looks_unlike_the_object_counts_as_absent() -> None:
+    rule = AppearanceRule(share=0.8)
+    known = Looks((1.0, 0.0), usual=1.0)
+    like, unlike = candidate(looks=(0.9, 0.1)), candidate(looks=(3.0, 4.0))  # cosines 0.994 and 0.6
+    hidden = candidate(looks=(0.0, 1.0), occlusion_score=-2.0)
+    assert rule.propose([like, unlike, hidden], situation()) == [like, unlike, hidden], "nothing to compare with yet"
+    proposed = rule.propose([like, unlike, hidden], situation(known))
+    assert [c.occlusion_score for c in proposed] == [4.0, -4.0, -2.0]
+    assert [c.score for c in proposed] == [-1.5] * 3
+    # An object that changes its looks, or a model that sees more change, asks for less.
+    assert rule.propose([unlike], situation(known._replace(usual=0.7)))[0].occlusion_score == 4.0
+    undecided = candidate(looks=(3.0, 4.0), occlusion_score=1e-9)
+    assert rule.propose([undecided], situation(known))[0].occlusion_score == -1e-3
+
+
+def test_the_usual_similarity_is_learned_from_the_first_masks_shown() -> None:
+    rule = AppearanceRule(learned_from=2)
+    assert rule.advance(candidate(occlusion_score=-1.0), situation()) is None
+    assert rule.advance(candidate(NOTHING, looks=(0.0, 0.0)), situation()) is None
+    first = rule.advance(candidate(), situation())
+    assert first == Looks((1.0, 0.0))
+    second = rule.advance(candidate(looks=(3.0, 4.0)), situation(first))
+    assert second is not None
+    assert (second.usual, second.num_shown) == (pytest.approx(0.6), 1)
+    assert rule.advance(candidate(occlusion_score=-1.0), situation(second)) == second
+    third = rule.advance(candidate(), situation(tuple(second)))  # as a saved state gives it back
+    assert third is not None
+    assert (third.usual, third.num_shown) == (pytest.approx(0.8), 2)
+    assert rule.advance(candidate(looks=(0.0, 1.0)), situation(third)) == third
+
+
+def test_similarity_of_nothing() -> None:
+    zeros, ones = np.zeros(2, np.float32), np.ones(2, np.float32)
+    assert similarity(zeros, ones) == 0.0
+    assert similarity(ones, -2 * ones) == pytest.approx(-1.0)
+
+
+# -- alibi -----------------------------------------------------------------------------------------------------------
+
+RULE = AlibiRule()
+
+
+def seen(overlap: float, area: int = 40, continuity: float = 0.5) -> Sighting:
+    return Sighting(12, overlap, area, continuity)
+
+
+def test_masks_travel_as_text() -> None:
+    rng = np.random.default_rng(0)
+    for mask in (rng.random((64, 48)) > 0.5, NOTHING, LEFT):
+        assert np.array_equal(mask_from_text(mask_to_text(mask)), mask)
+    assert mask_iou(LEFT, columns(1, 2, 3)) == 0.5
+
+
+def test_suspicious_is_what_turns_up_or_jumps() -> None:
+    here = Carried(5, mask_to_text(LEFT))
+    assert not RULE.suspects(candidate(), situation()), "the first frame has nothing before it"
+    assert not RULE.suspects(candidate(), situation(here)), "where it was"
+    assert RULE.suspects(candidate(RIGHT), situation(here)), "elsewhere"
+    assert RULE.suspects(candidate(), situation(Carried(5, ""))), "after an absence"
+    assert not RULE.suspects(candidate(RIGHT, occlusion_score=-1.0), situation(here)), "absent"
+    assert not RULE.suspects(candidate(NOTHING), situation(here))
+
+
+def test_certain_frames() -> None:
+    assert RULE.is_certain(Frame(occlusion_score=2.1, predicted_iou=0.51))
+    assert not RULE.is_certain(Frame(occlusion_score=2.0, predicted_iou=0.9))
+    assert not RULE.is_certain(Frame(occlusion_score=9.0, predicted_iou=0.5))
+
+
+class Frame:
+    frame_idx = 3
+
+    def __init__(self, occlusion_score: float, predicted_iou: float) -> None:
+        self.occlusion_score, self.predicted_iou = occlusion_score, predicted_iou
+
+
+@pytest.mark.parametrize(
+    ("sighting", "says", "score"),
+    [
+        (seen(0.31), "confirmed", 4.0),
+        (seen(0.3), "refused", -4.0),
+        (seen(0.0, area=7), "nothing", 4.0),
+        (seen(0.0, continuity=0.09), "nothing", 4.0),
+        (seen(0.0, area=8, continuity=0.1), "refused", -4.0),
+    ],
+)
+def test_what_a_sighting_means(sighting: Sighting, says: str, score: float) -> None:
+    suspect = candidate(RIGHT, sighting=sighting)
+    assert RULE.says(sighting) == says
+    judged = RULE.judge(suspect, situation(Carried(5, mask_to_text(LEFT))))
+    assert judged.occlusion_score == score
+    note = {"confirmed": 1.0, "refused": -1.0, "nothing": 0.0}[says]
+    assert RULE.note(judged, [], situation()) == (note,)
+
+
+def test_a_rival_is_known_while_it_moves_on() -> None:
+    refused = replace(candidate(RIGHT, sighting=seen(0.0)), occlusion_score=-4.0)
+    carried = RULE.advance(refused, situation(Carried(5, mask_to_text(LEFT))))
+    assert carried == Carried(6, "", mask_to_text(RIGHT), -1, 6)
+    # It has moved by a pixel: it is refused before anything is followed; the object elsewhere is not.
+    moved = columns(8, 9, 10)
+    proposed = RULE.propose([candidate(moved), candidate(LEFT)], situation(carried))
+    assert [c.occlusion_score for c in proposed] == [-4.0, 4.0]
+    after = RULE.advance(proposed[0], situation(carried))
+    assert after == Carried(7, "", mask_to_text(moved), -1, 6)
+    # A confirmed mask ends it.
+    confirmed = candidate(LEFT, sighting=seen(0.9))
+    assert RULE.advance(confirmed, situation(after)) == Carried(8, mask_to_text(LEFT), "", 8, 6)
+
+
+# -- audits choose anew ----------------------------------------------------------------------------------------------
+
+
+def test_refused_suspects_are_one_hypothesis_of_their_pathway() -> None:
+    """Two slots on one pathway, both suspects refused: the slots share what is left."""
+    masks = [Evidence(mask) for mask in (RIGHT, columns(8, 9, 10), LEFT)]
+    slots = [ScoredProposal(-1.0, Proposal(0, [0.9, 0.8, 0.1], 4.0, masks), Carried(5, mask_to_text(LEFT)))] * 3
+    picking = Picking(slots, RULE.policy("alibi"), replace(CONFIG, uncertainty_threshold=100.0), 20, 1)
+    before = picking.of_step()
+    suspects = picking.suspects()
+    assert [pick.mask_idx for pick in suspects] == [0, 1]
+    after = picking.after_audit(dict.fromkeys(suspects, seen(0.0)))
+    assert {pick.mask_idx for pick in before} == {pick.mask_idx for pick in after}
+    assert [pick.visible for pick in after if pick.mask_idx != 2] == [False] * sum(p.mask_idx != 2 for p in after)
+    assert picking.after_audit({}) == before
+    assert Picking(slots, Policy(), CONFIG, 20, 1).suspects() == []
+
+
+# -- several as one --------------------------------------------------------------------------------------------------
+
+
+def test_parts_carry_their_own_and_see_what_those_before_put_forward() -> None:
+    both = combined("both", AppearanceRule().policy("a"), RULE.policy("b"), stride.POLICY)
+    assert both.wants == {"appearance", "masks"}
+    assert both.remember is stride.POLICY.remember
+    assert both.advance is not None
+    carried = both.advance(candidate(), situation())
+    assert carried == (Looks((1.0, 0.0)), Carried(1, mask_to_text(LEFT)), None)
+    unlike = candidate(RIGHT, looks=(0.0, 1.0))
+    proposed = both.propose([unlike], situation(carried))
+    assert proposed[0].occlusion_score == -4.0
+    assert both.audit is not None
+    assert not both.audit.suspects(proposed[0], situation(carried)), "absent already"
+    assert both.audit.suspects(unlike, situation(carried))
+    assert both.advance(unlike, situation("another policy's")) == both.advance(unlike, situation())
+    copied = pickle.loads(pickle.dumps(both))
+    assert copied.propose([unlike], situation(carried)) == proposed
+    assert copied.audit.reach == both.audit.reach
+
+
+def test_one_part_may_remember_and_one_may_audit() -> None:
+    with pytest.raises(ValueError, match="policy 'twice': 2 of its parts audit"):
+        combined("twice", RULE.policy("a"), RULE.policy("b"))
+    with pytest.raises(ValueError, match="2 of its parts remember"):
+        combined("twice", stride.POLICY, stride.POLICY)

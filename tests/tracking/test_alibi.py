@@ -1,0 +1,129 @@
+"""Following masks backwards: what is found, that the forward pass is not touched, and in every kind of pass."""
+
+from __future__ import annotations
+
+import copy
+from collections.abc import Sequence
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import pytest
+from interaction_calls import BRANCHING, NUM_FRAMES, Clip, State, track
+from support import assert_same, moving_disks
+
+from sam2long import SAM2LongVideoPredictor
+from sam2long.policies.numbers import not_visible
+from sam2long.search.policy import Audit, Policy, Situation
+from sam2long.search.selection import Candidate, Sighting
+
+MASKS: frozenset[Any] = frozenset({"masks"})
+
+
+class Watching:
+    """An audit that suspects what is chosen on some frames, and refuses what it is told to."""
+
+    def __init__(self, frames: Sequence[int], refuses: bool = False) -> None:
+        self.frames, self.refuses = frames, refuses
+        self.seen: list[tuple[int, Any, Sighting]] = []
+
+    def suspects(self, candidate: Candidate, situation: Situation) -> bool:
+        return situation.frame_idx in self.frames
+
+    def judge(self, suspect: Candidate, situation: Situation) -> Candidate:
+        assert suspect.evidence.sighting is not None
+        self.seen.append((situation.frame_idx, situation.obj_id, suspect.evidence.sighting))
+        return not_visible(suspect) if self.refuses else suspect
+
+    def policy(self, nearest: int = 3) -> Policy:
+        # The golden model is never certain; its tree's masks follow the disks all the same.
+        audit = Audit(self.suspects, lambda frame: True, self.judge, nearest=nearest, reach=8)
+        return Policy("watching", MASKS, audit=audit)
+
+
+def start(predictor: SAM2LongVideoPredictor, clip: Clip, policy: Policy, num_objects: int = 2) -> State:
+    state = predictor.init_state(clip[0], memory_tree=BRANCHING, policy=policy)
+    for obj_idx in range(num_objects):
+        predictor.add_new_mask(state, 0, obj_idx + 1, clip[1][obj_idx, 0])
+    return state
+
+
+def test_who_is_only_watched_is_tracked_as_ever(either: SAM2LongVideoPredictor, clip: Clip) -> None:
+    watching = Watching(range(NUM_FRAMES))
+    watched = track(either, start(either, clip, watching.policy()))
+    assert {obj_id for _, obj_id, _ in watching.seen} == {1, 2}
+    assert_same(watched, track(either, start(either, clip, Policy())))
+    for frame_idx, _, sighting in watching.seen:
+        assert sighting.frame_idx == frame_idx - 3
+        assert 0.0 <= sighting.overlap <= 1.0
+        assert 0.0 <= sighting.continuity <= 1.0
+
+
+def test_the_image_is_encoded_once_a_frame(predictor: SAM2LongVideoPredictor, clip: Clip) -> None:
+    encoded: list[int] = []
+    handle = predictor.image_encoder.register_forward_hook(lambda *_: encoded.append(1))
+    try:
+        state = start(predictor, clip, Watching(range(NUM_FRAMES)).policy())
+        before = len(encoded)
+        track(predictor, state)
+    finally:
+        handle.remove()
+    assert len(encoded) - before <= NUM_FRAMES
+
+
+def test_a_mask_is_found_where_it_was(predictor: SAM2LongVideoPredictor, clip: Clip) -> None:
+    """The golden model tracks large disks well enough to find them again three frames back."""
+    watching = Watching([6])
+    track(predictor, start(predictor, clip, watching.policy()))
+    assert max(sighting.overlap for *_, sighting in watching.seen) > 0.5
+    assert all(sighting.area > 0 for *_, sighting in watching.seen if sighting.overlap > 0.5)
+
+
+@pytest.mark.parametrize("reverse", [False, True])
+def test_what_is_refused_is_absent_and_not_remembered(
+    predictor: SAM2LongVideoPredictor, clip: Clip, reverse: bool
+) -> None:
+    watching = Watching([7], refuses=True)
+    state = predictor.init_state(clip[0], memory_tree=BRANCHING, policy=watching.policy())
+    prompted = NUM_FRAMES - 1 if reverse else 0
+    predictor.add_new_mask(state, prompted, 1, clip[1][0, prompted])
+    masks = track(predictor, state, reverse=reverse)
+    assert not (masks[7] > 0).any()
+    assert predictor.get_scores(state, 1)[7].occlusion_score <= 0
+    assert {sighting.frame_idx for *_, sighting in watching.seen} == {10 if reverse else 4}
+    assert (masks[6] > 0).any()
+    assert (masks[8] > 0).any()
+
+
+def test_streams_copies_and_saves_follow_the_same_way(predictor: SAM2LongVideoPredictor, path: Path) -> None:
+    clip = moving_disks(18)  # as long as a stream is taken for
+
+    def sightings(watching: Watching) -> list[tuple[int, Any, Sighting]]:
+        return [(t, obj_id, replace(s, overlap=round(s.overlap, 3))) for t, obj_id, s in watching.seen]
+
+    whole = Watching([9, 15])
+    expected = track(predictor, start(predictor, clip, whole.policy(), num_objects=1))
+    assert len(whole.seen) >= 2
+
+    streamed = Watching([9, 15])
+    stream = predictor.init_stream(clip[0][0], memory_tree=BRANCHING, policy=streamed.policy())
+    predictor.add_new_mask(stream, 0, 1, clip[1][0, 0])
+    answers = [a for frame in clip[0][1:6] for a in predictor.track_frame(stream, frame)]
+    stream = copy.deepcopy(stream)  # its features are gone: the frames it holds are encoded again
+    streamed = stream["sam2long"].policy.audit.judge.__self__
+    answers += [a for frame in clip[0][6:] for a in predictor.track_frame(stream, frame)]
+    answers += predictor.finish_stream(stream)
+    assert_same({0: expected[0]} | {t: masks for t, _, masks in answers}, expected)
+    assert sightings(streamed) == sightings(whole)
+
+    saved = Watching([9, 15])
+    state = start(predictor, clip, saved.policy(), num_objects=1)
+    passing = predictor.propagate_in_video(state)
+    first = {t: masks.clone() for t, _, masks in (next(passing) for _ in range(3))}
+    predictor.save_state(state, path)
+    passing.close()
+    saved.seen.clear()
+    loaded = predictor.load_state(path, clip[0], policy=saved.policy())
+    rest = {t: masks.clone() for t, _, masks in predictor.resume_propagation(loaded)}
+    assert_same(first | rest, expected)
+    assert sightings(saved) == sightings(whole)
