@@ -9,7 +9,7 @@ WORKERS ?= 2
 TORCH_INDEX ?=
 PYTEST := OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n $(WORKERS) --dist worksteal
 
-.PHONY: venv demo test test-all lint clean
+.PHONY: venv demo docs notebooks test test-all lint clean
 
 venv: $(VENV)/.done
 
@@ -24,6 +24,14 @@ $(VENV)/.done: pyproject.toml
 
 demo: venv
 	$(BIN)/sam2long demo -o outputs/demo
+
+docs: venv
+	$(BIN)/pip install -q --no-build-isolation -e ".[docs]"
+	$(BIN)/python -m mkdocs build --strict
+
+# Runs them and stores what they show.
+notebooks: venv
+	OMP_NUM_THREADS=1 $(BIN)/python tools/run_notebooks.py
 
 test: venv lint
 	$(PYTEST) -m "not slow"
