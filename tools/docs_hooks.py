@@ -1,7 +1,7 @@
 """What MkDocs does beyond its own: pages from outside docs/, notebooks as they are stored, links as they are on disk.
 
-A document of the repository links to files, which works wherever files are looked at. On the site a link to a file that is
-a page leads to the page; one to a file that is none (source code) becomes its text.
+A document of the repository links to files, which works wherever files are looked at. On the site a link to a file that
+is a page leads to the page; one to a file that is none (source code) becomes its text.
 """
 
 from __future__ import annotations
@@ -28,18 +28,8 @@ PAGES = {
     "README.md": "index.md",
     "notebooks": "notebooks/getting_started.md",
 }
-# Written on another branch of work or by a release: linked where it is there.
-OPTIONAL = {"studio.md": "Studio"}
 PICTURES = ("bench/results/*.png", "checkpoints/*.png")
 _LINK = re.compile(r"(!?)\[((?:[^\[\]]|\[[^\]]*\])*)\]\(([^)#\s]*)(#[^)\s]*)?\)")
-
-
-def on_config(config: MkDocsConfig) -> MkDocsConfig:
-    how_to = next(group["How to"] for group in config.nav or [] if "How to" in group)
-    for page, title in OPTIONAL.items():
-        if (Path(config.docs_dir) / page).exists():
-            how_to.insert(2, {title: page})
-    return config
 
 
 def on_files(files: Files, config: MkDocsConfig) -> Files:

@@ -1,6 +1,6 @@
-"""Draws the figures of the README and of docs/concepts.md from the embedded clip: `python tools/make_docs_figures.py docs`.
+"""Draws figures of the documents from the embedded clip: `python tools/make_docs_figures.py docs`.
 
-`sam2_and_tree.png`: the clip by SAM 2 and by the tree, moments of its story side by side. `tree.png`: what the tree did.
+`sam2_and_tree.png`: moments of the clip by SAM 2 and by the tree. `tree.png`: what the tree did.
 """
 
 from __future__ import annotations
@@ -11,18 +11,18 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 import torch
 from PIL import Image, ImageDraw, ImageFont
 
 from sam2long import MemoryTreeConfig, TreeRecord, build_sam2long_video_predictor
 from sam2long.cli import demo
+from sam2long.evaluation import jaccard
 from sam2long.frames import open_frames
 from sam2long.resources import resource_dir
 from sam2long.views import draw_tree, overlay
 
 MOMENTS = {0: "shown", 3: "leaves", 9: "away", 13: "away", 17: "is back", 24: "stays"}
-ROWS = {"SAM 2": (255, 159, 28), "SAM2Long": (60, 160, 255)}
+ROWS = {"SAM 2": (255, 48, 48), "SAM2Long": (60, 160, 255)}
 SIDE, GAP, LEFT, TOP = 168, 4, 30, 24
 Masks = dict[int, Any]
 
@@ -65,12 +65,12 @@ def main() -> None:
     folder = parser.parse_args().folder
     records: list[TreeRecord] = []
     rows = {"SAM 2": track(1), "SAM2Long": track(3, records.append)}
-    draw(rows).quantize(128, dither=Image.Dither.NONE).save(folder / "sam2_and_tree.png", optimize=True)
+    draw(rows).quantize(256, dither=Image.Dither.NONE).save(folder / "sam2_and_tree.png", optimize=True)
     draw_tree(records).savefig(folder / "tree.png", dpi=90)
     truth = demo.read_truth()
     for name, masks in rows.items():
-        ious = [float(np.sum(masks[t] & m) / np.sum(masks[t] | m)) if (masks[t] | m).any() else 1.0 for t, m in enumerate(truth)]
-        print(f"{name}: mean IoU {np.mean(ious[1:]):.2f}")
+        ious = [jaccard(masks[t], truth[t]) for t in range(1, len(truth))]
+        print(f"{name}: mean IoU {sum(ious) / len(ious):.2f}")
 
 
 if __name__ == "__main__":

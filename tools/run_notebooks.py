@@ -1,8 +1,9 @@
-"""Runs the notebooks and stores what they show: `python tools/run_notebooks.py [NAME.ipynb ...]`, or `make notebooks`."""
+"""Runs the notebooks and stores what they show: `make notebooks`, or `python tools/run_notebooks.py NAME.ipynb ...`."""
 
 from __future__ import annotations
 
 import argparse
+import resource
 import sys
 import tempfile
 import time
@@ -25,17 +26,23 @@ def run(notebook: nbformat.NotebookNode) -> None:
         cell.metadata.pop("execution", None)  # when it ran: another file each time
 
 
+def _cpu_s() -> float:
+    used = resource.getrusage(resource.RUSAGE_CHILDREN)
+    return used.ru_utime + used.ru_stime
+
+
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("notebooks", nargs="*", type=Path, help="default: all of notebooks/")
     for path in parser.parse_args().notebooks or sorted(FOLDER.glob("*.ipynb")):
         notebook = nbformat.read(path, as_version=4)
-        start = time.monotonic()
+        start, cpu = time.monotonic(), _cpu_s()
         run(notebook)
         with replacing(path) as part:
             nbformat.write(notebook, part)
         size = path.stat().st_size / 1024
-        print(f"{path.name}: {time.monotonic() - start:.0f} s, {size:.0f} KB", file=sys.stderr)
+        took = f"{time.monotonic() - start:.0f} s ({_cpu_s() - cpu:.0f} of processor time)"
+        print(f"{path.name}: {took}, {size:.0f} KB", file=sys.stderr)
 
 
 if __name__ == "__main__":
