@@ -15,6 +15,7 @@ from sam2long.policies import (
     motion,
     presence,
     reappearance,
+    scene_cut,
     stride,
 )
 from sam2long.search.policy import PAPER, Policy
@@ -38,6 +39,7 @@ POLICIES: dict[str, Policy] = {
         forgetting.POLICY,
         appearance.POLICY,
         alibi.POLICY,
+        scene_cut.POLICY,
     )
 }
 

@@ -22,8 +22,8 @@ from sam2long.config import MemoryTreeConfig
 from sam2long.search.selection import Candidate, RememberedFrame, SelectFunction, choose_memory, select_candidates
 
 FrameT = TypeVar("FrameT", bound=RememberedFrame)
-Want = Literal["masks", "maskness", "appearance"]
-WANTS: frozenset[Want] = frozenset({"masks", "maskness", "appearance"})
+Want = Literal["masks", "maskness", "appearance", "colours"]
+WANTS: frozenset[Want] = frozenset({"masks", "maskness", "appearance", "colours"})
 Note = tuple[float, ...]
 
 
@@ -103,7 +103,7 @@ class Policy:
     Attributes:
         name: under which it is listed, saved and shown; give your own one of its own.
         wants: evidence about every candidate mask that is computed on the device and copied to the host with the
-            scores: "masks" (low-res), "maskness", "appearance".
+            scores: "masks" (low-res), "maskness", "appearance", "colours" (of the frame).
         propose: (the decoder's candidates of one slot, situation) -> the candidates of the slot. A candidate whose
             `occlusion_score` has another sign than the decoder's changes presence: its mask, object pointer and
             memory follow.
