@@ -1,4 +1,4 @@
-"""Where everything is on the page: the video and its timeline at the left, five steps from top to bottom at the right."""
+"""Where everything is on the page: the video and its timeline at the left, five steps at the right, in their order."""
 
 from __future__ import annotations
 

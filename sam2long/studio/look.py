@@ -37,7 +37,7 @@ window.addEventListener('pointerup', (event) => {
   const drag = far(to);
   to.stage.querySelector('.s2l-rubber').style.display = 'none';
   const negative = event.button === 2 || event.shiftKey;
-  trigger('click', drag ? {box: [from.x, from.y, to.x, to.y]} : {point: [to.x, to.y], negative});
+  trigger('click', {box: drag ? [from.x, from.y, to.x, to.y] : null, point: drag ? null : [to.x, to.y], negative});
   from = null;
 });
 """

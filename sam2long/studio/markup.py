@@ -115,7 +115,7 @@ def review_html(name: str, doubts: Sequence[DoubtfulFrame], frame_idx: int, pict
     cards = "".join(_card(k, picture) for k, picture in enumerate(pictures))
     return (
         f'<div class="s2l-review">{listed}<p class="s2l-why">Frame {frame_idx}: {escape(_why(here.reasons))}. '
-        f'Which is {escape(name)}? Click the right one, then track again from here.</p>'
+        f"Which is {escape(name)}? Click the right one, then track again from here.</p>"
         f'<div class="s2l-cards">{cards}</div></div>'
     )
 

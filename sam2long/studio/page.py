@@ -12,7 +12,7 @@ from sam2long.studio import look, markup
 from sam2long.studio.gradio_library import gradio
 from sam2long.studio.layout import Layout
 from sam2long.studio.objects import StudioObject, checked_color, hex_of
-from sam2long.studio.steps import Box, Click, Drawn, Step
+from sam2long.studio.steps import Box, Click, Step
 from sam2long.studio.studio import Studio, Way
 from sam2long.studio.telling import told
 from sam2long.studio.timeline import timeline_html
@@ -105,11 +105,11 @@ class Page:
     def _stage(self, frame: int, chosen: int | None, masks_on: bool, event: Any) -> Updates:
         """A click, or a box that was dragged, in pixels of the video."""
         step: Step
-        if box := event.get("box"):
+        if box := event.box:
             x0, y0, x1, y1 = map(float, box)
             step = Box.between((x0, y0), (x1, y1))
-        elif point := event.get("point"):
-            step = Click(float(point[0]), float(point[1]), not event.get("negative"))
+        elif point := event.point:
+            step = Click(float(point[0]), float(point[1]), not event.negative)
         else:
             return {}
         return self._all(frame, self._studio.show(self._known(chosen), frame, step), masks_on)
@@ -151,11 +151,8 @@ class Page:
         return {self._at.paint: {"background": self._studio.bare_frame(frame), "layers": [], "composite": None}}
 
     def _paint_use(self, frame: int, chosen: int | None, masks_on: bool, painted: Any) -> Updates:
-        layers = [np.asarray(layer) for layer in (painted or {}).get("layers", ())]
-        if not any(layer.ndim == 3 and layer.shape[2] == 4 and layer[..., 3].any() for layer in layers):
-            raise ValueError("Nothing is painted: press “Paint on this frame”, then paint over the object.")
-        mask = np.any([layer[..., 3] > 127 for layer in layers], axis=0)
-        shown = self._studio.show(self._known(chosen), frame, Drawn(self._studio.at_video_size(mask)))
+        layers = [np.asarray(layer) for layer in (painted or {}).get("layers", ()) if layer is not None]
+        shown = self._studio.show_painted(self._known(chosen), frame, layers)
         return self._all(frame, shown, masks_on)
 
     # -- 3 track -------------------------------------------------------------------------------------------------
@@ -212,20 +209,19 @@ class Page:
         return self._all(frame, chosen, masks_on)
 
     def _timeline(self, frame: int, chosen: int | None, masks_on: bool, event: Any) -> Updates:
-        to, obj_id = event.get("frame"), event.get("chosen")
+        to, obj_id = event.frame, event.chosen
         return self._all(frame if to is None else int(to), chosen if obj_id is None else int(obj_id), masks_on)
 
     def _review(self, frame: int, chosen: int | None, masks_on: bool, event: Any) -> Updates:
-        if (choice := event.get("choice")) is not None:
+        if (choice := event.choice) is not None:
             self._studio.take(self._needed(chosen), frame, int(choice))
             gradio().Info("Taken. Now track again from here: forward, backward or both.", duration=6)
             return self._all(frame, chosen, masks_on)
-        return self._to(int(event["frame"]), chosen, masks_on) if event.get("frame") is not None else {}
+        return self._to(int(event.frame), chosen, masks_on) if event.frame is not None else {}
 
     # -- 5 export ------------------------------------------------------------------------------------------------
 
-    def _export(self, formats: Sequence[str]) -> str:
-        progress = gradio().Progress()
+    def _export(self, formats: Sequence[str], progress: Any) -> str:
         return str(self._studio.export(formats, lambda share: progress(share, desc="Writing")))
 
     # -- what is shown -------------------------------------------------------------------------------------------

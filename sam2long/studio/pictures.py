@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import base64
 import io
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -78,6 +78,31 @@ def alternative_pictures(desk: Desk, obj_id: int, frame_idx: int) -> list[Pictur
         painted = _jpeg(_painted(frame, obj_id, mask, color))
         pictures.append(Picture(painted, width, height, frame_idx, {}, caption, alternative.is_answer))
     return pictures
+
+
+def bare_frame(desk: Desk, frame_idx: int) -> UInt8Array:
+    """A frame with nothing on it, to paint over.
+
+    Raises:
+        FrameError: if it cannot be read.
+    """
+    height, width = desk.size
+    return _scaled(desk.source[frame_idx], _fitting(width, height, _LONGEST))
+
+
+def painted_mask(layers: Sequence[UInt8Array], size: tuple[int, int]) -> BoolArray:
+    """Where something is painted, bool of `size` (H, W).
+
+    Args:
+        layers: RGBA, [h, w, 4] each, all of one size.
+
+    Raises:
+        ValueError: if nothing is.
+    """
+    covers = [layer[..., 3] > 127 for layer in layers if layer.ndim == 3 and layer.shape[2] == 4]
+    if not covers or not np.any(covers):
+        raise ValueError("Nothing is painted: press “Paint on this frame”, then paint over the object.")
+    return _scaled_mask(np.any(covers, axis=0), (size[1], size[0]))
 
 
 def _painted(frame: UInt8Array, obj_id: int, mask: BoolArray, color: Color) -> UInt8Array:

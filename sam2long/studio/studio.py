@@ -16,12 +16,12 @@ from sam2long.studio.desk import Desk
 from sam2long.studio.exporting import export_zip
 from sam2long.studio.folder import SessionFolder, SessionInfo, sessions_in
 from sam2long.studio.objects import StudioObject
-from sam2long.studio.pictures import Picture, alternative_pictures, frame_picture
+from sam2long.studio.pictures import Picture, alternative_pictures, bare_frame, frame_picture, painted_mask
 from sam2long.studio.steps import Drawn, Step
 from sam2long.studio.timeline import ObjectCourse, course_of
 from sam2long.studio.tracking import Progress, TrackingRun
 from sam2long.studio.turns import Turns
-from sam2long.views.visualize import BoolArray, Color
+from sam2long.views.visualize import BoolArray, Color, UInt8Array
 
 if TYPE_CHECKING:
     from sam2long.predictor import SAM2LongVideoPredictor
@@ -166,6 +166,10 @@ class Studio:
                 desk.show(k, frame_idx, Drawn(mask))
             return shown
 
+    def show_painted(self, obj_id: int | None, frame_idx: int, layers: Sequence[UInt8Array]) -> int:
+        """Show what was painted over a `bare_frame`: layers, RGBA [h, w, 4], of any size."""
+        return self.show(obj_id, frame_idx, Drawn(painted_mask(layers, self.size)))
+
     def clear_frame(self, obj_id: int, frame_idx: int) -> None:
         with self._changing() as desk:
             desk.clear_frame(obj_id, self._checked(desk, frame_idx))
@@ -267,6 +271,11 @@ class Studio:
         """A frame with the masks drawn on; one that cannot be read says so."""
         with self._looking() as desk:
             return frame_picture(desk, self._checked(desk, frame_idx), masks_on=masks_on)
+
+    def bare_frame(self, frame_idx: int) -> UInt8Array:
+        """A frame to paint on, uint8 [H, W, 3], no larger than screens are."""
+        with self._looking() as desk:
+            return bare_frame(desk, self._checked(desk, frame_idx))
 
     def courses(self, obj_ids: Sequence[int]) -> list[ObjectCourse]:
         """What is known of objects over time."""

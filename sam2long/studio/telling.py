@@ -13,7 +13,7 @@ logger = logging.getLogger(__name__)
 
 
 def told(method: Callable[..., Any]) -> Callable[..., Any]:
-    """`method` as Gradio calls it: errors become messages on the page.
+    """`method` as Gradio calls it: errors become messages on the page, and no updates change nothing.
 
     A last argument called `event` gets what a script sent, one called `progress` a bar.
     """
@@ -21,7 +21,8 @@ def told(method: Callable[..., Any]) -> Callable[..., Any]:
 
     def call(*values: Any) -> Any:
         try:
-            return method(*values)
+            updates = method(*values)
+            return gr.skip() if updates == {} else updates
         except (ValueError, OSError, ImportError, RuntimeError, MemoryError) as error:
             raise gr.Error(_sentence(error), print_exception=False) from error
         except Exception as error:
