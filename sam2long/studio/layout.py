@@ -57,12 +57,14 @@ class Layout:
         with gr.Row(equal_height=True, elem_id="s2l-scrub"):
             self.back = gr.Button("◀", elem_id="s2l-back", min_width=44, scale=0, size="sm")
             self.frame = gr.Slider(
-                0, 1, value=0, step=1, label="Frame", elem_id="s2l-frame", scale=8, buttons=[], interactive=False
-            )
+                0, 1, value=0, step=1, show_label=False, elem_id="s2l-frame", scale=8, buttons=[], interactive=False,
+                container=False,
+            )  # fmt: skip
             self.next = gr.Button("▶", elem_id="s2l-next", min_width=44, scale=0, size="sm")
-            with gr.Column(scale=2, min_width=130):
-                self.masks_on = gr.Checkbox(True, label="Show masks", container=False, elem_id="s2l-masks")
-                self.follow = gr.Checkbox(True, label="Follow tracking", container=False)
+            self.masks_on = gr.Checkbox(
+                True, label="Masks", container=False, elem_id="s2l-masks", min_width=80, scale=0
+            )
+            self.follow = gr.Checkbox(True, label="Follow", container=False, min_width=80, scale=0)
         self.timeline = gr.HTML("", elem_id="s2l-timeline", js_on_load=look.TIMELINE_SCRIPT)
         self.legend = gr.HTML("")
         self.review = gr.HTML("", elem_id="s2l-review", js_on_load=look.REVIEW_SCRIPT)
@@ -72,7 +74,7 @@ class Layout:
         gr.HTML(f'<div class="s2l-step"><b>{number}</b>{text}</div>')
 
     def _open_step(self, gr: Any) -> None:
-        with gr.Group(elem_classes="s2l-card-group"):
+        with gr.Column(elem_classes="s2l-panel"):
             self._heading(gr, 1, "Open a video")
             self.video = gr.HTML("")
             with gr.Row(equal_height=True):
@@ -89,7 +91,7 @@ class Layout:
                 self.over = gr.Button("Forget the work on this video and start over", size="sm", variant="stop")
 
     def _show_step(self, gr: Any) -> None:
-        with gr.Group(elem_classes="s2l-card-group"):
+        with gr.Column(elem_classes="s2l-panel"):
             self._heading(gr, 2, "Show what to follow")
             gr.HTML(look.HOW_TO)
             self.swatches = gr.HTML("")
@@ -117,19 +119,19 @@ class Layout:
                 )
 
     def _track_step(self, gr: Any) -> None:
-        with gr.Group(elem_classes="s2l-card-group"):
+        with gr.Column(elem_classes="s2l-panel"):
             self._heading(gr, 3, "Track")
             gr.HTML('<p class="s2l-hint">From the frame you look at, through the rest of the video.</p>')
             with gr.Row():
-                self.backward = gr.Button("◀ Backward", min_width=80, elem_id="s2l-backward")
-                self.both = gr.Button("◀ Both ▶", min_width=80, elem_id="s2l-both")
-                self.forward = gr.Button("Forward ▶", min_width=80, elem_id="s2l-forward", variant="primary")
+                self.backward = gr.Button("◀ Backward", min_width=80, size="md", elem_id="s2l-backward")
+                self.both = gr.Button("◀ Both ▶", min_width=80, size="md", elem_id="s2l-both")
+                self.forward = gr.Button("Forward ▶", min_width=80, size="md", elem_id="s2l-forward", variant="primary")
             self.go_on = gr.Button("Go on where it was interrupted", visible=False, elem_id="s2l-go-on")
             self.stop = gr.Button("Stop", variant="stop", interactive=False, elem_id="s2l-stop")
             self.progress = gr.HTML("", elem_id="s2l-progress")
 
     def _review_step(self, gr: Any) -> None:
-        with gr.Group(elem_classes="s2l-card-group"):
+        with gr.Column(elem_classes="s2l-panel"):
             self._heading(gr, 4, "Look through, and correct")
             gr.HTML(
                 '<p class="s2l-hint">Orange marks below the video are frames in doubt: click one, choose the right '
@@ -137,11 +139,11 @@ class Layout:
             )
 
     def _export_step(self, gr: Any) -> None:
-        with gr.Group(elem_classes="s2l-card-group"):
+        with gr.Column(elem_classes="s2l-panel"):
             self._heading(gr, 5, "Export")
-            self.formats = gr.Dropdown(
-                [(text, name) for name, text in FORMAT_NAMES.items()], value=["overlay", "csv"], multiselect=True,
-                show_label=False, elem_id="s2l-formats", container=False,
+            self.formats = gr.CheckboxGroup(
+                [(text, name) for name, text in FORMAT_NAMES.items()], value=["overlay", "csv"], show_label=False,
+                elem_id="s2l-formats", container=False,
             )  # fmt: skip
             self.export = gr.Button("Export", variant="primary", elem_id="s2l-export")
-            self.download = gr.File(label="Download", interactive=False, elem_id="s2l-download", height=70)
+            self.download = gr.DownloadButton("Download", visible=False, elem_id="s2l-download")

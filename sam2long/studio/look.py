@@ -88,6 +88,15 @@ CSS = """
 .s2l-step { font-weight: 650; font-size: 1.02rem; margin: 2px 0 4px; display: flex; align-items: center; gap: 9px; }
 .s2l-step b { display: inline-flex; width: 25px; height: 25px; border-radius: 50%; align-items: center;
   justify-content: center; background: var(--primary-600); color: #fff; font-size: .85rem; }
+.s2l-panel { background: var(--block-background-fill); border: 1px solid var(--border-color-primary);
+  border-radius: 12px; padding: 12px 14px; gap: 9px; }
+.s2l-panel .block, .s2l-panel .form { border-radius: 8px; }
+.s2l-panel button { border-radius: 8px; white-space: nowrap; }
+.s2l-panel .html-container, #s2l-stage .html-container { padding: 0; }
+#s2l-formats { max-height: 190px; overflow-y: auto; }
+#s2l-formats label, #s2l-objects label { padding: 5px 10px; }
+#s2l-scrub { align-items: center; gap: 12px; }
+.s2l-video { overflow-wrap: anywhere; }
 .s2l-hint, .s2l-video, .s2l-why { margin: 2px 0 6px; font-size: .88rem; opacity: .82; }
 .s2l-why { opacity: 1; font-weight: 600; margin-top: 10px; }
 .s2l-stage { position: relative; width: fit-content; max-width: 100%; margin: 0 auto; border-radius: 10px;
@@ -102,8 +111,10 @@ CSS = """
 .s2l-time { border-radius: 10px; background: #18181b; padding: 8px 10px; color: #e4e4e7; max-height: 330px;
   overflow-y: auto; }
 .s2l-line { display: flex; align-items: center; gap: 10px; cursor: pointer; padding: 1px 0; }
-.s2l-label { flex: 0 0 150px; font-size: .8rem; white-space: nowrap; overflow: hidden; text-overflow: ellipsis; }
-.s2l-label small { display: block; opacity: .6; font-size: .68rem; white-space: normal; line-height: 1.2; }
+.s2l-label { color: #e4e4e7; flex: 0 0 150px; font-size: .8rem; white-space: nowrap; overflow: hidden;
+  text-overflow: ellipsis; }
+.s2l-label small { color: #e4e4e7; display: block; opacity: .6; font-size: .68rem; white-space: normal;
+  line-height: 1.2; }
 .s2l-chosen .s2l-label { font-weight: 700; color: #fff; }
 .s2l-field { position: relative; flex: 1; background: #27272a; border-radius: 4px; overflow: hidden; line-height: 0; }
 .s2l-chosen .s2l-field { background: #3a3a40; }
@@ -119,6 +130,7 @@ CSS = """
 .s2l-legend { font-size: .76rem; opacity: .75; margin: 4px 2px 0; }
 .s2l-legend i { display: inline-block; width: 9px; height: 9px; margin: 0 4px 0 12px; border-radius: 2px; }
 #s2l-objects label::before { content: ""; width: 12px; height: 12px; border-radius: 50%; flex: none; }
+#s2l-objects input { position: absolute; opacity: 0; width: 0; }
 #s2l-objects .wrap { max-height: 220px; overflow-y: auto; }
 .s2l-bar { height: 9px; border-radius: 5px; background: var(--neutral-200); overflow: hidden; }
 .dark .s2l-bar { background: var(--neutral-700); }

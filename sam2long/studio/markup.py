@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from html import escape
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 from sam2long.studio.objects import StudioObject, hex_of
@@ -138,4 +139,5 @@ def video_html(video: str, num_frames: int, size: tuple[int, int]) -> str:
     if not video:
         return ""
     facts = f"{num_frames} frames, {size[1]} x {size[0]} pixels"
-    return f'<p class="s2l-video"><b>{escape(video)}</b><br>{facts}</p>'
+    name = escape(Path(video).name)
+    return f'<p class="s2l-video" title="{escape(video)}"><b>{name}</b><br>{facts}</p>'

@@ -13,8 +13,8 @@ MAX_OBJECTS = 255
 MAX_NAME = 60
 # Colours that are told apart on most videos, by people who see few of them too (after Okabe and Ito).
 _COLORS: tuple[Color, ...] = (
-    (255, 159, 28), (46, 196, 255), (255, 92, 138), (92, 219, 120),
-    (190, 130, 255), (250, 224, 70), (255, 112, 67), (80, 230, 210),
+    (46, 170, 255), (255, 92, 138), (92, 219, 120), (190, 130, 255),
+    (255, 159, 28), (80, 230, 210), (250, 224, 70), (235, 87, 70),
 )  # fmt: skip
 
 

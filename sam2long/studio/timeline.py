@@ -12,7 +12,7 @@ from sam2long.studio.objects import hex_of
 from sam2long.views.visualize import Color
 
 _COLUMNS = 500  # a long video's frames share them
-_WIDTH, _ROW, _FIELD = 1000, 20, 44
+_WIDTH, _LANE, _ROW, _FIELD = 1000, 11, 28, 44
 _FAR = 10.0  # occlusion scores beyond it look alike
 
 
@@ -24,7 +24,7 @@ class ObjectCourse:
         scores: of frames that were tracked.
         known: frames that were tracked or shown.
         shown: frames on which the person showed it.
-        doubtful: frames on which the tracking was in doubt.
+        doubtful: how much the tracking was in doubt, by frame.
     """
 
     obj_id: int
@@ -33,14 +33,14 @@ class ObjectCourse:
     scores: Mapping[int, FrameScores]
     known: frozenset[int]
     shown: tuple[int, ...]
-    doubtful: tuple[int, ...]
+    doubtful: Mapping[int, float]
 
 
 def course_of(desk: Desk, obj_id: int) -> ObjectCourse:
     """What a desk knows of an object."""
     of = desk.known(obj_id)
     scores = desk.predictor.get_scores(desk.state, obj_id) if obj_id in desk.state["obj_ids"] else {}
-    doubtful = tuple(sorted(frame.frame_idx for frame in desk.doubtful(obj_id)))
+    doubtful = {frame.frame_idx: frame.doubt for frame in desk.doubtful(obj_id)}
     known = frozenset(desk.frames_known(obj_id))
     return ObjectCourse(obj_id, of.name, of.color, scores, known, tuple(sorted(of.shown)), doubtful)
 
@@ -90,21 +90,21 @@ def _line(label: str, height: int, drawing: str, kind: str, attributes: str = ""
 
 
 def _row(course: ObjectCourse, axis: _Axis, is_chosen: bool) -> str:
-    """Full colour where the object is seen, pale where it is hidden; marks where it was shown and where in doubt."""
+    """Full colour where the object is seen, pale where it is hidden; above it the doubts, the worse the brighter."""
     color, parts = hex_of(course.color), []
     for seen, first, last in _runs(course, axis):
         width = max(axis.x(last) + axis.step - axis.x(first), 1.5)
-        opacity = 0.95 if seen else 0.25
-        parts.append(
-            f'<rect x="{axis.x(first)}" y="4" width="{width:.1f}" height="{_ROW - 8}" fill="{color}" '
-            f'opacity="{opacity}"/>'
-        )
+        place = f'x="{axis.x(first)}" y="{_LANE + 2}" width="{width:.1f}" height="{_ROW - _LANE - 4}"'
+        parts.append(f'<rect {place} fill="{color}" opacity="{0.95 if seen else 0.25}"/>')
     for t in axis.columns(course.shown):
-        parts.append(f'<rect class="s2l-shown" x="{axis.x(t)}" y="1" width="3" height="{_ROW - 2}"/>')
-    for t, frames in axis.columns(course.doubtful).items():
+        parts.append(f'<rect class="s2l-shown" x="{axis.x(t)}" y="{_LANE}" width="3" height="{_ROW - _LANE}"/>')
+    for t, frames in axis.columns(sorted(course.doubtful)).items():
+        worst = max(frames, key=lambda frame: course.doubtful[frame])
+        place = f'x="{axis.x(t):.1f}" y="1" width="{max(axis.step, 5):.1f}" height="{_LANE - 2}"'
+        opacity = f"{min(1.0, 0.3 + 0.35 * course.doubtful[worst]):.2f}"
         parts.append(
-            f'<rect class="s2l-doubt" data-frame="{frames[0]}" x="{axis.x(t):.1f}" y="3" '
-            f'width="{max(axis.step, 5):.1f}" height="{_ROW - 6}"><title>In doubt at frame {frames[0]}</title></rect>'
+            f'<rect class="s2l-doubt" data-frame="{worst}" {place} opacity="{opacity}">'
+            f"<title>In doubt on frame {worst}</title></rect>"
         )
     label = f'<span class="s2l-dot" style="background:{color}"></span>{escape(course.name)}'
     kind = "s2l-object s2l-chosen" if is_chosen else "s2l-object"
