@@ -83,7 +83,7 @@ def _serve(args: argparse.Namespace, choice: object) -> tuple[Studio, Server]:
 
     assert isinstance(choice, ModelChoice)
     predictor = build_model(TrackerSettings(choice, apply_postprocessing=True))
-    studio = Studio(predictor, (args.session or _default_root()).expanduser(), read_masks=_read_masks)
+    studio = Studio(predictor, (args.session or _default_root()).expanduser(), read_masks=read_masks_of_file)
     try:
         if args.video is not None:
             studio.open(args.video)
@@ -97,7 +97,12 @@ def _default_root() -> Path:
     return Path(os.environ.get("XDG_CACHE_HOME") or "~/.cache") / "sam2long" / "studio"
 
 
-def _read_masks(path: Path) -> dict[int, BoolArray]:
+def read_masks_of_file(path: Path) -> dict[int, BoolArray]:
+    """The objects of a mask image, by their number in it (docs/masks.md).
+
+    Raises:
+        ValueError: if it cannot be read, or in two ways.
+    """
     from sam2long.cli.mask_file import read_masks
 
     try:

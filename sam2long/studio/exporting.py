@@ -12,9 +12,12 @@ from typing import Any
 
 import numpy as np
 
-from sam2long.exports import FORMATS, FrameMasks, VideoInfo, open_export
+from sam2long.exports import FORMATS, Export, FrameMasks, VideoInfo, open_export
 from sam2long.files import replacing
 from sam2long.studio.desk import Desk
+
+Turn = Callable[[], AbstractContextManager[Any]]
+Told = Callable[[float], None]
 
 
 def export_zip(
@@ -22,8 +25,8 @@ def export_zip(
     formats: Sequence[str],
     folder: Path,
     name: str,
-    turn: Callable[[], AbstractContextManager[Any]],
-    told: Callable[[float], None],
+    turn: Turn,
+    told: Told,
 ) -> Path:
     """Write every frame that is known, in one pass, to `NAME-FORMATS.zip`; it appears when it is whole.
 
@@ -42,35 +45,49 @@ def export_zip(
     if not chosen:
         raise ValueError("Choose at least one format.")
     with turn():
-        frames = sorted(set().union(*(desk.frames_known(k) for k in desk.objects)) if desk.objects else set())
-        objects = {of.obj_id: of for of in desk.copied_objects()}
+        frames = sorted(set().union(*(desk.frames_known(k) for k in desk.objects)))
+        info = _info(desk, re.sub(r"[^\w.-]+", "_", name).strip("._") or "video")
     if not frames:
         raise ValueError("There is nothing to export yet: show an object and track it.")
-    name = re.sub(r"[^\w.-]+", "_", name).strip("._") or "video"
-    info = VideoInfo(
+    folder.mkdir(parents=True, exist_ok=True)
+    target = folder / f"{info.name}-{'-'.join(chosen)}.zip"
+    with tempfile.TemporaryDirectory(dir=folder, prefix=".export-") as part:
+        exports = [open_export(each, Path(part) / FORMATS[each].file, info) for each in chosen]
+        _write(desk, exports, frames, turn, told)
+        with replacing(target) as zipped:
+            _zip(Path(part), zipped)
+    return target
+
+
+def _info(desk: Desk, name: str) -> VideoInfo:
+    objects = {of.obj_id: of for of in desk.copied_objects()}
+    return VideoInfo(
         name=name,
         source=desk.source,
         objects={k: of.name for k, of in objects.items()},
         colors={k: of.color for k, of in objects.items()},
         scores=lambda k: desk.predictor.get_scores(desk.state, k) if k in desk.state["obj_ids"] else {},
     )
-    folder.mkdir(parents=True, exist_ok=True)
-    with tempfile.TemporaryDirectory(dir=folder, prefix=".export-") as part:
-        exports = [open_export(each, Path(part) / FORMATS[each].file, info) for each in chosen]
-        for done, frame_idx in enumerate(frames):
-            with turn():
-                known = desk.masks(frame_idx)
-            masks = np.stack([known.get(k, np.zeros(desk.size, dtype=np.bool_)) for k in objects])
-            for each in exports:
-                each.write(FrameMasks.of(frame_idx, list(objects), masks))
-            told(done / len(frames))
+
+
+def _write(desk: Desk, exports: Sequence[Export], frames: Sequence[int], turn: Turn, told: Told) -> None:
+    obj_ids = list(exports[0].info.objects)
+    for done, frame_idx in enumerate(frames):
         with turn():
-            for each in exports:
-                each.finish()
-        target = folder / f"{name}-{'-'.join(chosen)}.zip"
-        with replacing(target) as zipped:
-            _zip(Path(part), zipped)
-    return target
+            masks = _masks(desk, obj_ids, frame_idx)
+        for export in exports:
+            export.write(masks)
+        told(done / len(frames))
+    with turn():
+        for export in exports:
+            export.finish()
+
+
+def _masks(desk: Desk, obj_ids: list[Any], frame_idx: int) -> FrameMasks:
+    """Of all objects; empty where one is not known on the frame."""
+    known = desk.masks(frame_idx)
+    empty = np.zeros(desk.size, dtype=np.bool_)
+    return FrameMasks.of(frame_idx, obj_ids, np.stack([known.get(k, empty) for k in obj_ids]))
 
 
 def _zip(folder: Path, target: Path) -> None:

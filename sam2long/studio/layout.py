@@ -66,7 +66,7 @@ class Layout:
             )
             self.follow = gr.Checkbox(True, label="Follow", container=False, min_width=80, scale=0)
         self.timeline = gr.HTML("", elem_id="s2l-timeline", js_on_load=look.TIMELINE_SCRIPT)
-        self.legend = gr.HTML("")
+        self.legend = gr.HTML("", elem_classes="s2l-bare")
         self.review = gr.HTML("", elem_id="s2l-review", js_on_load=look.REVIEW_SCRIPT)
 
     @staticmethod
@@ -79,7 +79,7 @@ class Layout:
             self.video = gr.HTML("")
             with gr.Row(equal_height=True):
                 self.path = gr.Textbox(
-                    placeholder="Path of a video, or of a folder of images", show_label=False, scale=5,
+                    placeholder="Path of a video or image folder", show_label=False, scale=5,
                     elem_id="s2l-path", container=False,
                 )  # fmt: skip
                 self.open = gr.Button("Open", scale=1, min_width=80, elem_id="s2l-open", variant="primary")

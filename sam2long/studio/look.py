@@ -92,7 +92,10 @@ CSS = """
   border-radius: 12px; padding: 12px 14px; gap: 9px; }
 .s2l-panel .block, .s2l-panel .form { border-radius: 8px; }
 .s2l-panel button { border-radius: 8px; white-space: nowrap; }
-.s2l-panel .html-container, #s2l-stage .html-container { padding: 0; }
+.s2l-panel .html-container, #s2l-stage .html-container, #s2l-timeline .html-container,
+#s2l-review .html-container, .s2l-bare .html-container { padding: 0; }
+.s2l-panel input[type=text], .s2l-panel textarea { border: 1px solid var(--border-color-primary) !important;
+  border-radius: 8px; padding: 7px 10px; }
 #s2l-formats { max-height: 190px; overflow-y: auto; }
 #s2l-formats label, #s2l-objects label { padding: 5px 10px; }
 #s2l-scrub { align-items: center; gap: 12px; }

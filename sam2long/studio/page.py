@@ -177,8 +177,8 @@ class Page(Shown):
         updates: Updates = {at.progress: markup.progress_html(progress)}
         if follow and progress.newest is not None and progress.newest != frame:
             updates |= {at.frame: progress.newest, at.stage: self._stage_html(progress.newest, masks_on)}
-        updates[at.timeline] = self._timeline_html(self._known(chosen))
-        return updates
+        obj_id = self._known(chosen)
+        return updates | {at.timeline: self._timeline_html(obj_id), at.review: self._review_html(obj_id, frame)}
 
     # -- 4 review ------------------------------------------------------------------------------------------------
 

@@ -12,8 +12,8 @@ from PIL import Image, ImageDraw, ImageFont
 
 from sam2long.frames import FrameError
 from sam2long.studio.desk import Desk
-from sam2long.studio.steps import Step
-from sam2long.views.visualize import BoolArray, Color, UInt8Array, overlay
+from sam2long.studio.steps import Drawn, Step
+from sam2long.views.visualize import BoolArray, UInt8Array, overlay
 
 _LONGEST = 1280  # pixels of a side: screens show no more
 _CARD = 420
@@ -69,14 +69,16 @@ def alternative_pictures(desk: Desk, obj_id: int, frame_idx: int) -> list[Pictur
         return []
     height, width = desk.size
     small = _fitting(width, height, _CARD)
-    frame, color = _scaled(desk.source[frame_idx], small), desk.objects[obj_id].color
+    frame, of = _scaled(desk.source[frame_idx], small), desk.objects[obj_id]
+    shown = of.shown.get(frame_idx)
     pictures = []
     for alternative in found:
-        mask = _scaled_mask((alternative.video_res_masks[0, 0] > 0).cpu().numpy(), small)
+        mask = (alternative.video_res_masks[0, 0] > 0).cpu().numpy()
+        is_answer = alternative.is_answer if shown is None else _shows(shown, mask)
         seen = "visible" if alternative.occlusion_score > 0 else "hidden"
         caption = f"{seen}, quality {alternative.predicted_iou:.2f}"
-        painted = _jpeg(_painted(frame, obj_id, mask, color))
-        pictures.append(Picture(painted, width, height, frame_idx, {}, caption, alternative.is_answer))
+        painted = overlay(frame, {obj_id: _scaled_mask(mask, small)}, colors={obj_id: of.color})
+        pictures.append(Picture(_jpeg(painted), width, height, frame_idx, {}, caption, is_answer))
     return pictures
 
 
@@ -105,8 +107,8 @@ def painted_mask(layers: Sequence[UInt8Array], size: tuple[int, int]) -> BoolArr
     return _scaled_mask(np.any(covers, axis=0), (size[1], size[0]))
 
 
-def _painted(frame: UInt8Array, obj_id: int, mask: BoolArray, color: Color) -> UInt8Array:
-    return overlay(frame, {obj_id: mask}, colors={obj_id: color})
+def _shows(steps: Sequence[Step], mask: BoolArray) -> bool:
+    return len(steps) == 1 and isinstance(steps[0], Drawn) and np.array_equal(steps[0].mask, mask)
 
 
 def _fitting(width: int, height: int, longest: int) -> tuple[int, int]:

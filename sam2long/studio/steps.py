@@ -30,7 +30,7 @@ class Click:
         predictor.add_new_points_or_box(state, frame_idx, obj_id, points=points, labels=labels, clear_old_points=False)
 
     def saved(self) -> dict[str, Any]:
-        return {"click": [self.x, self.y], "positive": self.positive}
+        return {"click": [float(self.x), float(self.y)], "positive": self.positive}
 
 
 @dataclass(frozen=True)
@@ -54,7 +54,7 @@ class Box:
         predictor.add_new_points_or_box(state, frame_idx, obj_id, box=box)
 
     def saved(self) -> dict[str, Any]:
-        return {"box": [self.x0, self.y0, self.x1, self.y1]}
+        return {"box": [float(value) for value in (self.x0, self.y0, self.x1, self.y1)]}
 
 
 @dataclass(frozen=True, eq=False)

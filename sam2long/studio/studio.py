@@ -77,7 +77,8 @@ class Studio(OpenVideo):
             frame_idx = self._checked(desk, frame_idx)
             for mask in masks:
                 desk.check(Drawn(mask))  # all or none
-            given = [obj_id] if len(masks) == 1 and obj_id is not None else []
+            given = [desk.known(obj_id).obj_id] if len(masks) == 1 and obj_id is not None else []
+            desk.require_room(0 if given else len(masks))
             shown = given or [desk.add_object().obj_id for _ in masks]
             for k, mask in zip(shown, masks, strict=True):
                 desk.show(k, frame_idx, Drawn(mask))

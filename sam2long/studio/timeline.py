@@ -14,6 +14,7 @@ from sam2long.views.visualize import Color
 _COLUMNS = 500  # a long video's frames share them
 _WIDTH, _LANE, _ROW, _FIELD = 1000, 11, 28, 44
 _FAR = 10.0  # occlusion scores beyond it look alike
+_RIVALS = 3.0  # the paper's number of pathways
 
 
 @dataclass(frozen=True)
@@ -125,7 +126,7 @@ def _runs(course: ObjectCourse, axis: _Axis) -> list[tuple[bool, int, int]]:
 
 @dataclass(frozen=True)
 class _Strip:
-    """A curve: of the frames that share a column it shows what is worst. `high` None is as high as it goes."""
+    """A curve: of the frames that share a column it shows what is worst. `high` None goes up to what there is."""
 
     title: str
     note: str
@@ -144,7 +145,7 @@ _STRIPS = (
 
 def _curve(strip: _Strip, course: ObjectCourse, axis: _Axis) -> str:
     values = {t: strip.value(scores) for t, scores in course.scores.items()}
-    high = max(values.values()) if strip.high is None else strip.high
+    high = max(_RIVALS, *values.values()) if strip.high is None else strip.high
     path, before = "", None
     for column, frames in axis.columns(sorted(values)).items():
         value = min(max(strip.worst([values[t] for t in frames]), strip.low), high)
