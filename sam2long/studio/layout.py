@@ -49,7 +49,7 @@ class Layout:
         self.outputs = [
             self.video, self.earlier, self.upload, self.stage, self.frame, self.objects, self.swatches, self.name,
             self.color, self.progress, self.timeline, self.legend, self.review, self.undo, self.go_on, self.stop,
-            self.paint, self.seen, *self.of_objects,
+            self.paint, self.seen, self.follow, *self.of_objects,
         ]  # fmt: skip
 
     def _video_side(self, gr: Any) -> None:
@@ -64,7 +64,9 @@ class Layout:
             self.masks_on = gr.Checkbox(
                 True, label="Masks", container=False, elem_id="s2l-masks", min_width=80, scale=0
             )
-            self.follow = gr.Checkbox(True, label="Follow", container=False, min_width=80, scale=0)
+            self.follow = gr.Checkbox(
+                True, label="Follow", container=False, elem_id="s2l-follow", min_width=80, scale=0
+            )
         self.timeline = gr.HTML("", elem_id="s2l-timeline", js_on_load=look.TIMELINE_SCRIPT)
         self.legend = gr.HTML("", elem_classes="s2l-bare")
         self.review = gr.HTML("", elem_id="s2l-review", js_on_load=look.REVIEW_SCRIPT)

@@ -157,7 +157,7 @@ class Page(Shown):
         return self._track("both", frame, chosen, masks_on)
 
     def _track(self, way: Way, frame: int, chosen: int | None, masks_on: bool) -> Updates:
-        return self._all(self._studio.track(way, frame), chosen, masks_on)
+        return {**self._all(self._studio.track(way, frame), chosen, masks_on), self._at.follow: True}
 
     def _go_on(self, frame: int, chosen: int | None, masks_on: bool) -> Updates:
         self._studio.go_on()
@@ -184,7 +184,11 @@ class Page(Shown):
 
     def _scrub(self, frame: int, chosen: int | None, masks_on: bool) -> Updates:
         at, obj_id = self._at, self._known(chosen)
-        return {at.stage: self._stage_html(frame, masks_on), at.review: self._review_html(obj_id, frame)}
+        return {
+            at.stage: self._stage_html(frame, masks_on),
+            at.review: self._review_html(obj_id, frame),
+            at.follow: gradio().skip() if not self._studio.is_tracking else False,  # who looks around stays there
+        }
 
     def _step_on(self, frame: int, chosen: int | None, masks_on: bool) -> Updates:
         return self._to(min(frame + 1, max(self._studio.num_frames - 1, 0)), chosen, masks_on)
@@ -200,7 +204,8 @@ class Page(Shown):
 
     def _timeline(self, frame: int, chosen: int | None, masks_on: bool, event: Any) -> Updates:
         to, obj_id = event.frame, event.chosen
-        return self._all(frame if to is None else int(to), chosen if obj_id is None else int(obj_id), masks_on)
+        updates = self._all(frame if to is None else int(to), chosen if obj_id is None else int(obj_id), masks_on)
+        return updates | ({self._at.follow: False} if self._studio.is_tracking else {})
 
     def _review(self, frame: int, chosen: int | None, masks_on: bool, event: Any) -> Updates:
         if (choice := event.choice) is not None:
