@@ -74,7 +74,8 @@ class Desk(Showing):
         of, before = self.known(obj_id), self.known(obj_id).color
         if color != before:
             of.color = color
-            self._note(f"the colour of {of.name}", lambda: setattr(of, "color", before))
+            # A picker sends every colour on the way to the one that is meant.
+            self._note(f"the colour of {of.name}", lambda: setattr(of, "color", before), once=True)
 
     def _forget(self, obj_id: int) -> None:
         self.objects = {k: of for k, of in self.objects.items() if k != obj_id}

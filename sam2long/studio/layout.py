@@ -45,11 +45,13 @@ class Layout:
                 self._review_step(gr)
                 self._export_step(gr)
         self.seen, self.clock = gr.State(""), gr.Timer(0.6)
+        # Kept here and not read from the list: a list refuses a value that another event has just taken from it.
+        self.chosen = gr.State(None)
         self.of_objects = [self.remove, self.clear, self.backward, self.both, self.forward]
         self.outputs = [
             self.video, self.earlier, self.upload, self.stage, self.frame, self.objects, self.swatches, self.name,
             self.color, self.progress, self.timeline, self.legend, self.review, self.undo, self.go_on, self.stop,
-            self.paint, self.seen, self.follow, *self.of_objects,
+            self.paint, self.seen, self.chosen, self.follow, *self.of_objects,
         ]  # fmt: skip
 
     def _video_side(self, gr: Any) -> None:
@@ -101,7 +103,7 @@ class Layout:
             with gr.Row(equal_height=True):
                 self.name = gr.Textbox(
                     placeholder="Name", show_label=False, scale=4, elem_id="s2l-name", interactive=False, min_width=90,
-                    container=False,
+                    container=False, submit_btn="Rename",
                 )  # fmt: skip
                 self.color = gr.ColorPicker(show_label=False, scale=1, min_width=60, interactive=False, container=False)
             with gr.Row():

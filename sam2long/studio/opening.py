@@ -73,7 +73,13 @@ class OpenVideo:
 
     def open_upload(self, files: Sequence[Path]) -> bool:
         """Open what a browser sent: a video, or images; it is kept beside the sessions."""
-        return self.open(str(uploads.keep(files, self.root / "uploads")))
+        kept = uploads.keep(files, self.root / "uploads")
+        try:
+            return self.open(str(kept))
+        except (ValueError, OSError) as error:
+            if self._desk is None or self.video != str(kept):
+                uploads.remove(kept)
+            raise ValueError(str(error).replace(str(kept), files[0].name)) from error
 
     def start_over(self) -> None:
         """Forget the session of the video, and begin anew."""

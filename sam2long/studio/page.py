@@ -31,7 +31,7 @@ class Page(Shown):
 
     def _connect(self, blocks: Any, at: Layout) -> None:
         """Which of the methods below answers what."""
-        here = [at.frame, at.objects, at.masks_on]
+        here = [at.frame, at.chosen, at.masks_on]
         for listen, method, inputs in (
             (blocks.load, self._load, here),
             (at.open.click, self._open, [at.path]),
@@ -43,12 +43,11 @@ class Page(Shown):
             (at.back.click, self._step_back, here),
             (at.next.click, self._step_on, here),
             (at.masks_on.input, self._look, here),
-            (at.objects.input, self._look, here),
+            (at.objects.input, self._look, [at.frame, at.objects, at.masks_on]),
             (at.add.click, self._add, here),
             (at.remove.click, self._remove, here),
             (at.name.submit, self._rename, [*here, at.name]),
-            (at.name.blur, self._rename, [*here, at.name]),
-            (at.color.change, self._recolor, [*here, at.color]),
+            (at.color.input, self._recolor, [*here, at.color]),
             (at.undo.click, self._undo, here),
             (at.clear.click, self._clear, here),
             (at.mask_file.upload, self._mask_file, [*here, at.mask_file]),
@@ -113,7 +112,7 @@ class Page(Shown):
 
     def _rename(self, frame: int, chosen: int | None, masks_on: bool, name: str) -> Updates:
         obj_id = self._known(chosen)
-        if obj_id is None or name == self._of(obj_id).name:  # a click elsewhere leaves the field too
+        if obj_id is None:
             return {}
         self._studio.rename(obj_id, name)
         return self._all(frame, obj_id, masks_on)

@@ -127,7 +127,10 @@ class Showing(Looking):
 
     # -- undo ----------------------------------------------------------------------------------------------------
 
-    def _note(self, what: str, restore: Callable[[], None]) -> None:
+    def _note(self, what: str, restore: Callable[[], None], *, once: bool = False) -> None:
+        """Remember how to take a change back; `once`: several of the same in a row are one."""
+        if once and self._undo and self._undo[-1].what == what:
+            return
         self._undo = [*self._undo[1 - _MAX_UNDO :], _Undo(what, restore)]
 
     def undo(self) -> str:

@@ -46,6 +46,7 @@ class Shown:
             at.stage: self._stage_html(frame, masks_on) if is_open else markup.WELCOME,
             at.frame: gr.update(value=frame, maximum=max(last, 1), interactive=last > 0),
             at.objects: gr.update(choices=choices, value=obj_id),
+            at.chosen: obj_id,
             at.swatches: markup.objects_style(objects),
             at.name: gr.update(value=of.name if of else "", interactive=of is not None),
             at.color: gr.update(value=hex_of(of.color) if of else "#888888", interactive=of is not None),

@@ -31,21 +31,31 @@ def keep(files: Sequence[Path], folder: Path) -> Path:
         raise ValueError("Nothing was uploaded.")
     folder.mkdir(parents=True, exist_ok=True)
     if len(files) == 1:
-        target = folder / f"{_digest(files)}-{safe_name(files[0].name)}"
+        target = folder / _digest(files) / safe_name(files[0].name)
+        target.parent.mkdir(exist_ok=True)
         if not target.exists():
             _copy(files[0], target)
         return target
     if strange := [file.name for file in files if file.suffix.lower() not in IMAGE_SUFFIXES]:
         raise ValueError(f"{safe_name(strange[0])} is no image: upload one video, or the images of one.")
-    target = folder / f"{_digest(files)}-images"
+    target = folder / _digest(files) / "images"
+    target.parent.mkdir(exist_ok=True)
     if not target.is_dir():
-        part = folder / f".{target.name}.part"
+        part = target.with_name(".images.part")
         shutil.rmtree(part, ignore_errors=True)
         part.mkdir()
         for file in files:
             _copy(file, part / safe_name(file.name))
         part.rename(target)
     return target
+
+
+def remove(kept: Path) -> None:
+    """Forget what `keep` gave."""
+    if kept.is_dir():
+        shutil.rmtree(kept, ignore_errors=True)
+    else:
+        kept.unlink(missing_ok=True)
 
 
 def safe_name(name: str) -> str:

@@ -81,7 +81,8 @@ def test_undo_takes_back_marks_objects_names_and_removals(studio: Studio) -> Non
     assert [studio.undo(), studio.undo()] == ["the last mark on Object 1"] * 2
     assert same(masks(studio), once), "as if the other marks had never been"
     studio.rename(1, "red disk")
-    studio.recolor(1, (1, 2, 3))
+    for red in (200, 100, 1):  # as a picker that is dragged
+        studio.recolor(1, (red, 2, 3))
     studio.track("forward", 0)
     finished(studio)
     tracked = masks(studio)
