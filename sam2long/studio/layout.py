@@ -51,7 +51,7 @@ class Layout:
         self.outputs = [
             self.video, self.earlier, self.upload, self.stage, self.frame, self.objects, self.swatches, self.name,
             self.color, self.progress, self.timeline, self.legend, self.review, self.undo, self.go_on, self.stop,
-            self.paint, self.seen, self.chosen, self.follow, *self.of_objects,
+            self.seen, self.chosen, self.follow, *self.of_objects,
         ]  # fmt: skip
 
     def _video_side(self, gr: Any) -> None:
@@ -97,6 +97,9 @@ class Layout:
     def _show_step(self, gr: Any) -> None:
         with gr.Column(elem_classes="s2l-panel"):
             self._heading(gr, 2, "Show what to follow")
+            self.mode = gr.Radio(
+                look.MODES, value=look.MODES[0], show_label=False, elem_id="s2l-mode", container=False, interactive=True
+            )
             gr.HTML(look.HOW_TO)
             self.swatches = gr.HTML("")
             self.objects = gr.Radio([], label="Objects", show_label=False, elem_id="s2l-objects", container=False)
@@ -111,16 +114,9 @@ class Layout:
                 self.remove = gr.Button("Remove", size="sm", min_width=70, elem_id="s2l-remove")
                 self.clear = gr.Button("Clear frame", size="sm", min_width=70, elem_id="s2l-clear")
                 self.undo = gr.Button("Undo", size="sm", min_width=70, elem_id="s2l-undo")
-            with gr.Accordion("Paint it, or use a mask file", open=False):
-                self.paint_begin = gr.Button("Paint on this frame", size="sm", elem_id="s2l-paint-begin")
-                self.paint = gr.ImageEditor(
-                    show_label=False, sources=(), transforms=(), layers=False, format="png", height=330,
-                    brush=gr.Brush(default_size=18, colors=["#ff9f1c"], color_mode="fixed"), elem_id="s2l-paint",
-                )  # fmt: skip
-                self.paint_use = gr.Button("Use what is painted", size="sm", elem_id="s2l-paint-use")
-                self.mask_file = gr.UploadButton(
-                    "Use a mask file", size="sm", file_types=["image"], elem_id="s2l-mask-file"
-                )
+            self.mask_file = gr.UploadButton(
+                "Use a mask file", size="sm", file_types=["image"], elem_id="s2l-mask-file"
+            )
 
     def _track_step(self, gr: Any) -> None:
         with gr.Column(elem_classes="s2l-panel"):

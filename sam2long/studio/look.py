@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
-# One listener on the part that stays; what it shows is replaced with every frame. A drag is a box; the right button
-# or Shift says "not this".
+MODES = ["Click or box", "Thin brush", "Thick brush"]
+
+# One listener on the part that stays; what it shows is replaced with every frame. A drag is a box, or a
+# stroke where a brush is chosen; the right button or Shift says "not this".
 STAGE_SCRIPT = """
 let from = null;
 const place = (event) => {
@@ -22,23 +24,46 @@ const rubber = (to) => {
   style.display = 'block';
 };
 const far = (to) => Math.hypot(from.px - to.px, from.py - to.py) > 6;
+const brush = (stage) => {
+  const mode = document.querySelector('#s2l-mode label.selected')?.innerText ?? '';
+  const share = mode.includes('Thin') ? 0.009 : mode.includes('Thick') ? 0.03 : 0;
+  return share * Math.max(stage.dataset.width, stage.dataset.height);
+};
+const paint = (to) => {
+  from.stroke.push([to.x, to.y]);
+  if (!from.line || !from.line.isConnected) {
+    from.line = document.createElementNS('http://www.w3.org/2000/svg', 'polyline');
+    from.line.setAttribute('style', 'fill:none;stroke-linecap:round;stroke-linejoin:round;opacity:.65;' +
+      `stroke:${from.negative ? '#111' : '#fff'};stroke-width:${2 * from.radius}`);
+    to.stage.querySelector('svg').append(from.line);
+  }
+  from.line.setAttribute('points', from.stroke.map((p) => p.join(',')).join(' ') + ` ${to.x + 0.01},${to.y}`);
+};
 element.addEventListener('contextmenu', (event) => event.preventDefault());
 element.addEventListener('pointerdown', (event) => {
   from = event.target.closest('.s2l-stage') ? place(event) : null;
-  if (from) event.preventDefault();
+  if (!from) return;
+  event.preventDefault();
+  from.negative = event.button === 2 || event.shiftKey;
+  from.radius = brush(from.stage);
+  from.stroke = [];
+  if (from.radius) paint(from);
 });
 window.addEventListener('pointermove', (event) => {
   const to = from && place(event);
-  if (to && far(to)) rubber(to);
+  if (to && from.radius) paint(to);
+  else if (to && far(to)) rubber(to);
 });
 window.addEventListener('pointerup', (event) => {
-  const to = from && place(event);
+  const begun = from, to = from && place(event);
   if (!to) { from = null; return; }
-  const drag = far(to);
+  const sent = {box: null, point: null, stroke: null, radius: begun.radius, negative: begun.negative};
+  if (begun.radius) sent.stroke = begun.stroke;
+  else if (far(to)) sent.box = [begun.x, begun.y, to.x, to.y];
+  else sent.point = [to.x, to.y];
   to.stage.querySelector('.s2l-rubber').style.display = 'none';
-  const negative = event.button === 2 || event.shiftKey;
-  trigger('click', {box: drag ? [from.x, from.y, to.x, to.y] : null, point: drag ? null : [to.x, to.y], negative});
   from = null;
+  trigger('click', sent);
 });
 """
 
@@ -97,7 +122,7 @@ CSS = """
 .s2l-panel input[type=text], .s2l-panel textarea { border: 1px solid var(--border-color-primary) !important;
   border-radius: 8px; padding: 7px 10px; }
 #s2l-formats { max-height: 190px; overflow-y: auto; }
-#s2l-formats label, #s2l-objects label { padding: 5px 10px; }
+#s2l-formats label, #s2l-objects label, #s2l-mode label { padding: 5px 10px; }
 #s2l-scrub { align-items: center; gap: 12px; }
 .s2l-video { overflow-wrap: anywhere; }
 .s2l-hint, .s2l-video, .s2l-why { margin: 2px 0 6px; font-size: .88rem; opacity: .82; }
@@ -133,7 +158,7 @@ CSS = """
 .s2l-legend { font-size: .76rem; opacity: .75; margin: 4px 2px 0; }
 .s2l-legend i { display: inline-block; width: 9px; height: 9px; margin: 0 4px 0 12px; border-radius: 2px; }
 #s2l-objects label::before { content: ""; width: 12px; height: 12px; border-radius: 50%; flex: none; }
-#s2l-objects input { position: absolute; opacity: 0; width: 0; }
+#s2l-objects input, #s2l-mode input { position: absolute; opacity: 0; width: 0; }
 #s2l-objects .wrap { max-height: 220px; overflow-y: auto; }
 .s2l-bar { height: 9px; border-radius: 5px; background: var(--neutral-200); overflow: hidden; }
 .dark .s2l-bar { background: var(--neutral-700); }
@@ -160,5 +185,6 @@ LEGEND = (
 )
 HOW_TO = (
     '<p class="s2l-hint"><b>Click</b> on the object. <b>Right-click</b> (or Shift) on what does not belong to it. '
-    "<b>Drag</b> a box around it. On any frame, also later to correct.</p>"
+    "<b>Drag</b> a box around it. A brush paints, with the right button it rubs out. "
+    "On any frame, also later to correct.</p>"
 )

@@ -6,8 +6,6 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-import numpy as np
-
 from sam2long.studio import markup
 from sam2long.studio.gradio_library import gradio
 from sam2long.studio.layout import Layout
@@ -51,8 +49,6 @@ class Page(Shown):
             (at.undo.click, self._undo, here),
             (at.clear.click, self._clear, here),
             (at.mask_file.upload, self._mask_file, [*here, at.mask_file]),
-            (at.paint_begin.click, self._paint_begin, here),
-            (at.paint_use.click, self._paint_use, [*here, at.paint]),
             (at.backward.click, self._track_backward, here),
             (at.both.click, self._track_both, here),
             (at.forward.click, self._track_forward, here),
@@ -92,8 +88,13 @@ class Page(Shown):
     # -- 2 show --------------------------------------------------------------------------------------------------
 
     def _stage(self, frame: int, chosen: int | None, masks_on: bool, event: Any) -> Updates:
-        """A click, or a box that was dragged, in pixels of the video."""
+        """A click, a box that was dragged or a stroke of the brush, in pixels of the video."""
         step: Step
+        if stroke := event.stroke:
+            points = [(float(x), float(y)) for x, y in stroke]
+            radius, erase = float(event.radius), bool(event.negative)
+            shown = self._studio.show_stroke(self._known(chosen), frame, points, radius, erase=erase)
+            return self._all(frame, shown, masks_on)
         if box := event.box:
             x0, y0, x1, y1 = map(float, box)
             step = Box.between((x0, y0), (x1, y1))
@@ -135,14 +136,6 @@ class Page(Shown):
     def _mask_file(self, frame: int, chosen: int | None, masks_on: bool, file: str) -> Updates:
         shown = self._studio.show_file(self._known(chosen), frame, Path(file))
         return self._all(frame, shown[-1], masks_on)
-
-    def _paint_begin(self, frame: int, chosen: int | None, masks_on: bool) -> Updates:
-        return {self._at.paint: {"background": self._studio.bare_frame(frame), "layers": [], "composite": None}}
-
-    def _paint_use(self, frame: int, chosen: int | None, masks_on: bool, painted: Any) -> Updates:
-        layers = [np.asarray(layer) for layer in (painted or {}).get("layers", ()) if layer is not None]
-        shown = self._studio.show_painted(self._known(chosen), frame, layers)
-        return self._all(frame, shown, masks_on)
 
     # -- 3 track -------------------------------------------------------------------------------------------------
 

@@ -82,29 +82,21 @@ def alternative_pictures(desk: Desk, obj_id: int, frame_idx: int) -> list[Pictur
     return pictures
 
 
-def bare_frame(desk: Desk, frame_idx: int) -> UInt8Array:
-    """A frame with nothing on it, to paint over.
+def with_stroke(mask: BoolArray, points: Sequence[tuple[float, float]], radius: float, *, erase: bool) -> BoolArray:
+    """A mask, bool [H, W], painted over along `points` (x, y) by a round brush, or rubbed out.
 
     Raises:
-        FrameError: if it cannot be read.
+        ValueError: if the brush has no size, or the stroke no points.
     """
-    height, width = desk.size
-    return _scaled(desk.source[frame_idx], _fitting(width, height, _LONGEST))
-
-
-def painted_mask(layers: Sequence[UInt8Array], size: tuple[int, int]) -> BoolArray:
-    """Where something is painted, bool of `size` (H, W).
-
-    Args:
-        layers: RGBA, [h, w, 4] each, all of one size.
-
-    Raises:
-        ValueError: if nothing is.
-    """
-    covers = [layer[..., 3] > 127 for layer in layers if layer.ndim == 3 and layer.shape[2] == 4]
-    if not covers or not np.any(covers):
-        raise ValueError("Nothing is painted: press “Paint on this frame”, then paint over the object.")
-    return _scaled_mask(np.any(covers, axis=0), (size[1], size[0]))
+    height, width = mask.shape
+    if not points or not 0 < radius <= max(height, width):
+        raise ValueError("That stroke paints nothing.")
+    image = Image.fromarray(mask.astype(np.uint8))
+    draw, value = ImageDraw.Draw(image), 0 if erase else 1
+    draw.line(list(points), fill=value, width=max(1, round(2 * radius)))
+    for x, y in points:  # round ends and joints
+        draw.ellipse((x - radius, y - radius, x + radius, y + radius), fill=value)
+    return np.array(image, dtype=np.bool_)
 
 
 def _shows(steps: Sequence[Step], mask: BoolArray) -> bool:

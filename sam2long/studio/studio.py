@@ -7,15 +7,17 @@ from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
+import numpy as np
+
 from sam2long.studio.desk import Desk
 from sam2long.studio.exporting import export_zip
 from sam2long.studio.objects import StudioObject
 from sam2long.studio.opening import OpenVideo
-from sam2long.studio.pictures import Picture, alternative_pictures, bare_frame, frame_picture, painted_mask
+from sam2long.studio.pictures import Picture, alternative_pictures, frame_picture, with_stroke
 from sam2long.studio.steps import Drawn, Step
 from sam2long.studio.timeline import ObjectCourse, course_of
 from sam2long.studio.tracking import Progress, TrackingRun
-from sam2long.views.visualize import Color, UInt8Array
+from sam2long.views.visualize import Color
 
 if TYPE_CHECKING:
     from sam2long.state.review import DoubtfulFrame
@@ -84,9 +86,23 @@ class Studio(OpenVideo):
                 desk.show(k, frame_idx, Drawn(mask))
             return shown
 
-    def show_painted(self, obj_id: int | None, frame_idx: int, layers: Sequence[UInt8Array]) -> int:
-        """Show what was painted over a `bare_frame`: layers, RGBA [h, w, 4], of any size."""
-        return self.show(obj_id, frame_idx, Drawn(painted_mask(layers, self.size)))
+    def show_stroke(
+        self, obj_id: int | None, frame_idx: int, points: Sequence[tuple[float, float]], radius: float, *, erase: bool
+    ) -> int:
+        """Paint over an object's mask on a frame, or rub some of it out; of None a new one. Returns its number.
+
+        Args:
+            points: x, y along the stroke, in pixels of the video.
+            radius: of the brush, in pixels of the video.
+        """
+        with self._changing() as desk:
+            frame_idx = self._checked(desk, frame_idx)
+            before = desk.masks(frame_idx).get(obj_id) if obj_id is not None else None
+            mask = np.zeros(desk.size, dtype=np.bool_) if before is None else before
+            painted = Drawn(with_stroke(mask, points, radius, erase=erase))
+            obj_id = desk.add_object().obj_id if obj_id is None else obj_id
+            desk.show(obj_id, frame_idx, painted)
+            return obj_id
 
     def clear_frame(self, obj_id: int, frame_idx: int) -> None:
         with self._changing() as desk:
@@ -181,11 +197,6 @@ class Studio(OpenVideo):
         """A frame with the masks drawn on; one that cannot be read says so."""
         with self._looking() as desk:
             return frame_picture(desk, self._checked(desk, frame_idx), masks_on=masks_on)
-
-    def bare_frame(self, frame_idx: int) -> UInt8Array:
-        """A frame to paint on, uint8 [H, W, 3], no larger than screens are."""
-        with self._looking() as desk:
-            return bare_frame(desk, self._checked(desk, frame_idx))
 
     def courses(self, obj_ids: Sequence[int]) -> list[ObjectCourse]:
         """What is known of objects over time."""

@@ -16,6 +16,7 @@ from sam2long.cli.overlay_video import require_av
 from sam2long.exports import FORMATS
 from sam2long.studio import Studio
 from sam2long.studio.layout import FORMAT_NAMES
+from sam2long.studio.pictures import with_stroke
 from sam2long.studio.uploads import keep, safe_name
 from sam2long.views import davis_palette
 
@@ -126,11 +127,24 @@ def test_mask_files(studio: Studio, tmp_path: Path) -> None:
     with pytest.raises(ValueError, match="not a readable image"):
         studio.show_file(None, 0, tmp_path / "text.png")
     assert len(studio.objects()) == 1
-    layer = np.zeros((48, 64, 4), dtype=np.uint8)  # painted on a smaller picture
-    layer[10:30, 5:22, 3] = 255
-    assert studio.show_painted(None, 2, [layer]) == 2
-    with pytest.raises(ValueError, match="Nothing is painted"):
-        studio.show_painted(None, 2, [np.zeros_like(layer)])
+
+
+def test_a_brush_paints_and_rubs_out(studio: Studio) -> None:
+    once = with_stroke(np.zeros((20, 30), dtype=bool), [(5, 10), (24, 10)], 2, erase=False)
+    assert once[9:12, 5:25].all()
+    assert not once[:7].any()
+    assert not once[14:].any()
+    assert not with_stroke(once, [(0, 10), (29, 10)], 4, erase=True).any()
+    for points, radius in (([], 2), ([(1, 1)], 0), ([(1, 1)], float("nan")), ([(1, 1)], 1e9)):
+        with pytest.raises(ValueError, match="paints nothing"):
+            with_stroke(once, points, radius, erase=False)
+    assert studio.show_stroke(None, 2, [(20, 40), (60, 40)], 12, erase=False) == 1
+    whole = masks(studio)[2][1]
+    assert whole[36:45, 20:60].all()
+    studio.show_stroke(1, 2, [(60, 40)], 20, erase=True)
+    assert masks(studio)[2][1].sum() < whole.sum()
+    studio.undo()
+    assert np.array_equal(masks(studio)[2][1], whole)
 
 
 def test_sessions_that_do_not_fit(
