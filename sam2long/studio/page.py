@@ -15,6 +15,9 @@ from sam2long.studio.steps import Box, Click, Step
 from sam2long.studio.studio import Way
 from sam2long.studio.telling import told
 
+# In their order, or the clock would put back what a click has just changed.
+_ONE_BY_ONE: dict[str, Any] = {"show_progress": "hidden", "concurrency_id": "studio", "concurrency_limit": 1}
+
 
 class Page(Shown):
     """What happens when something is pressed. Every method gives updates for components of the `Layout`."""
@@ -57,10 +60,10 @@ class Page(Shown):
             (at.timeline.click, self._timeline, here),
             (at.review.click, self._review, here),
         ):
-            listen(told(method), inputs, at.outputs, show_progress="hidden")
-        at.frame.input(told(self._scrub), here, at.outputs, show_progress="hidden", trigger_mode="always_last")
+            listen(told(method), inputs, at.outputs, **_ONE_BY_ONE)
+        at.frame.input(told(self._scrub), here, at.outputs, trigger_mode="always_last", **_ONE_BY_ONE)
+        at.clock.tick(told(self._tick), [*here, at.follow, at.seen], at.outputs, **_ONE_BY_ONE)
         at.export.click(told(self._export), [at.formats], [at.download])
-        at.clock.tick(told(self._tick), [*here, at.follow, at.seen], at.outputs, show_progress="hidden")
 
     # -- 1 open --------------------------------------------------------------------------------------------------
 
