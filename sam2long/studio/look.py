@@ -123,6 +123,7 @@ CSS = """
   border-radius: 8px; padding: 7px 10px; }
 #s2l-formats { max-height: 190px; overflow-y: auto; }
 #s2l-formats label, #s2l-objects label, #s2l-mode label { padding: 5px 10px; }
+#s2l-mode label { font-size: .84rem; } #s2l-mode label span { margin-left: 0; } #s2l-mode .wrap { gap: 6px; }
 #s2l-scrub { align-items: center; gap: 12px; }
 .s2l-video { overflow-wrap: anywhere; }
 .s2l-hint, .s2l-video, .s2l-why { margin: 2px 0 6px; font-size: .88rem; opacity: .82; }

@@ -93,13 +93,11 @@ class OpenVideo:
         return sessions_in(self.root)
 
     def close(self) -> None:
-        """Stop tracking, save, and let go of the video."""
+        """Stop tracking, which saves, and let go of the video."""
         if self._run is not None:
             self._run.stop()
             self._run.join()
         with self._turns.person():
-            if self._desk is not None and self._run is not None:
-                self._folder.save(self._desk, self.video, with_state=True)
             self._let_go()
 
     def _let_go(self) -> None:

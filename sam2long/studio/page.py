@@ -166,7 +166,9 @@ class Page(Shown):
         """Twice a second: what changed by tracking, or in another window."""
         at, progress = self._at, self._studio.progress()
         if self._stamp() != seen:
-            return self._all(frame, chosen, masks_on)
+            ended = progress is not None and progress.outcome != "running" and seen.endswith("running")
+            last = progress.newest if progress is not None and ended and follow else None
+            return self._all(frame if last is None else last, chosen, masks_on)
         if progress is None or progress.outcome != "running":
             return {}
         updates: Updates = {at.progress: markup.progress_html(progress)}

@@ -17,6 +17,8 @@ from sam2long.studio import Studio
 
 pytest.importorskip("gradio", reason="needs Gradio: pip install gradio")
 
+pytestmark = pytest.mark.filterwarnings("ignore::DeprecationWarning:gradio.*")
+
 # Nothing in it may ask for anything from outside.
 _BROWSER = [
     "--no-sandbox",
@@ -97,9 +99,9 @@ def test_a_person_shows_tracks_corrects_exports_and_reloads(
     page.wait_for_selector(".s2l-card")
     doubt = studio.doubtful(1)[0]
     assert page.locator(".s2l-card").count() == doubt.num_alternatives
-    page.locator(".s2l-card:not(.s2l-answer)").first.click()
-    page.wait_for_function("document.querySelectorAll('.s2l-answer').length == 1")
-    page.wait_for_function("!document.querySelector('#s2l-undo').disabled")
+    choice = page.locator(".s2l-card:not(.s2l-answer)").first.get_attribute("data-choice")
+    page.click(f'.s2l-card[data-choice="{choice}"]')
+    page.wait_for_selector(f'.s2l-answer[data-choice="{choice}"]')
     assert set(studio.objects()[0].shown) == {0, doubt.frame_idx}
     page.click("#s2l-forward")
     page.wait_for_function(
