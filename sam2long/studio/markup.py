@@ -122,7 +122,7 @@ def review_html(name: str, doubts: Sequence[DoubtfulFrame], frame_idx: int, pict
 
 
 def _card(k: int, picture: Picture) -> str:
-    now = '<span class="s2l-now">taken</span>' if picture.is_answer else ""
+    now = '<span class="s2l-now">now</span>' if picture.is_answer else ""
     return (
         f'<button class="s2l-card{" s2l-answer" if picture.is_answer else ""}" data-choice="{k}">'
         f'<img draggable="false" alt="answer {k + 1}" src="{picture.url}"><span>{k + 1}: {picture.caption}</span>{now}'
