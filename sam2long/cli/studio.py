@@ -83,7 +83,7 @@ def _serve(args: argparse.Namespace, choice: object) -> tuple[Studio, Server]:
 
     assert isinstance(choice, ModelChoice)
     predictor = build_model(TrackerSettings(choice, apply_postprocessing=True))
-    studio = Studio(predictor, (args.session or _default_root()).expanduser(), read_masks=read_masks_of_file)
+    studio = Studio(predictor, (args.session or _default_root()).expanduser().absolute(), read_masks=read_masks_of_file)
     try:
         if args.video is not None:
             studio.open(args.video)

@@ -58,6 +58,11 @@ class SessionFolder:
         return cls(root / f"{stem}-{hashlib.sha256(str(place).encode()).hexdigest()[:10]}")
 
     @property
+    def lock(self) -> Path:
+        """The file that whoever works on the session holds; beside it, for a session may be removed."""
+        return self.path.with_name(f".{self.path.name}.lock")
+
+    @property
     def is_begun(self) -> bool:
         return (self.path / _FILE).is_file()
 

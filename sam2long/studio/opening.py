@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 import torch
 
+from sam2long.runner.locks import locked
 from sam2long.runner.tracking import computing_in
 from sam2long.studio import uploads
 from sam2long.studio.desk import Desk
@@ -40,6 +41,7 @@ class OpenVideo:
         self._turns = Turns()
         self._desk: Desk | None = None
         self._folder = SessionFolder(root)
+        self._lock = ExitStack()
         self._run: TrackingRun | None = None
         self._unfinished = False  # a pass that was open when the session was saved may go on
         self.video = ""
@@ -63,8 +65,14 @@ class OpenVideo:
         with self._turns.person(), self._computing():
             self._require_idle()
             went_on = folder.is_begun
-            desk = folder.open(self._predictor, str(path))
-            self._let_go()
+            lock = self._lock_of(folder)
+            try:
+                desk = folder.open(self._predictor, str(path))
+            except BaseException:
+                if lock is not self._lock:
+                    lock.close()
+                raise
+            self._let_go(lock)
             self._desk, self._folder, self.video = desk, folder, str(path)
             open_pass = self._predictor.session(desk.state).open_pass
             self._unfinished = open_pass is not None and open_pass.loaded
@@ -98,9 +106,28 @@ class OpenVideo:
             self._run.stop()
             self._run.join()
         with self._turns.person():
-            self._let_go()
+            self._let_go(ExitStack())
 
-    def _let_go(self) -> None:
+    def _lock_of(self, folder: SessionFolder) -> ExitStack:
+        """Nobody else's while it is not closed.
+
+        Raises:
+            ValueError: if another studio has it.
+        """
+        if self._desk is not None and folder.path == self._folder.path:
+            return self._lock
+        lock = ExitStack()
+        self.root.mkdir(parents=True, exist_ok=True)
+        if not lock.enter_context(locked(folder.lock)):
+            lock.close()
+            raise ValueError("This video is open in another studio on this machine: close that one first.")
+        return lock
+
+    def _let_go(self, lock: ExitStack) -> None:
+        """Of the video; `lock` is the one of the next."""
+        if lock is not self._lock:
+            self._lock.close()
+            self._lock = lock
         if self._desk is not None:
             self._desk.source.close()
         self._desk, self._run, self._unfinished = None, None, False

@@ -137,6 +137,7 @@ class Page(Shown):
         return self._all(frame, chosen, masks_on)
 
     def _mask_file(self, frame: int, chosen: int | None, masks_on: bool, file: str) -> Updates:
+        gradio().Info("Reading the mask file; with many objects that takes a while.", duration=4)
         shown = self._studio.show_file(self._known(chosen), frame, Path(file))
         return self._all(frame, shown[-1], masks_on)
 

@@ -153,6 +153,7 @@ def test_sessions_that_do_not_fit(
     studio.show(None, 0, RED)
     (file,) = studio.root.glob("*/studio.json")
     content = file.read_text()
+    studio.close()
     for damaged in (
         content[:-5],
         "[]",

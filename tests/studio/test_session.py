@@ -14,7 +14,7 @@ import pytest
 from studio_support import BLUE, BRANCHING, RED, finished, masks, same
 from support import ROOT, build_golden
 
-from sam2long import SAM2LongVideoPredictor
+from sam2long import MemoryTreeConfig, SAM2LongVideoPredictor
 from sam2long.studio import Studio
 from sam2long.studio.objects import checked_color, checked_name
 from sam2long.studio.steps import Box, Click, Drawn, digest, restored, saved
@@ -176,12 +176,17 @@ def test_a_session_is_opened_again(studio: Studio, branching: SAM2LongVideoPredi
     studio.show(studio.add_object().obj_id, 3, BLUE)
     expected, root = masks(studio), studio.root
     again = Studio(branching, root)
+    with pytest.raises(ValueError, match="open in another studio"):
+        again.open(clip_folder)
+    studio.close()
     assert [(info.video, info.num_objects) for info in again.sessions()] == [(clip_folder, 2)]
     assert again.open(clip_folder), "went on"
     assert [of.name for of in again.objects()] == ["red <disk>", "Object 2"]
     assert same(masks(again), expected)
     assert not again.can_go_on
     again.remove_object(1)
+    again.open(clip_folder)  # once more
+    again.close()
     third = Studio(branching, root)
     third.open(clip_folder)
     assert [of.obj_id for of in third.objects()] == [2]
@@ -241,6 +246,28 @@ def test_a_killed_studio_goes_on_where_it_was(tmp_path: Path, clip_folder: str) 
     unbroken.track("forward", 0)
     finished(unbroken)
     assert same(masks(again), masks(unbroken))
+
+
+def test_sam2_itself_tracks_with_one_pathway(tmp_path: Path, clip_folder: str) -> None:
+    studio = Studio(build_golden(memory_tree=MemoryTreeConfig(num_pathways=1)), tmp_path)
+    studio.open(clip_folder)
+    studio.show(None, 0, RED)
+    studio.track("forward", 0)
+    while (progress := studio.progress()) is not None and progress.done < 3:
+        studio.picture(0)
+    studio.stop()
+    progress = studio.wait(60)
+    assert progress is not None
+    assert progress.outcome == "stopped"
+    studio.track("both", 0)
+    finished(studio)
+    (course,) = studio.courses([1])
+    assert course.known == frozenset(range(14))
+    assert (dict(course.scores), dict(course.doubtful)) == ({}, {})
+    tracked = masks(studio)
+    studio.close()
+    studio.open(clip_folder)
+    assert same(masks(studio), tracked)
 
 
 def test_a_pass_that_fails_says_why_and_keeps_what_it_had(studio: Studio, monkeypatch: pytest.MonkeyPatch) -> None:
