@@ -92,7 +92,10 @@ class Layout:
                     label="A video, or the images of one", file_count="multiple", height=110, elem_id="s2l-upload"
                 )
                 self.earlier = gr.Dropdown([], label="Earlier work", value=None, elem_id="s2l-earlier")
-                self.over = gr.Button("Forget the work on this video and start over", size="sm", variant="stop")
+                self.over = gr.Button(
+                    "Forget the work on this video and start over", size="sm", variant="stop", elem_id="s2l-over"
+                )
+                self.sure = gr.Checkbox(False, visible=False)
 
     def _show_step(self, gr: Any) -> None:
         with gr.Column(elem_classes="s2l-panel"):

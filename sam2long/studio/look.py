@@ -94,6 +94,8 @@ element.addEventListener('click', (event) => {
 });
 """
 
+SURE_SCRIPT = "() => [confirm('Forget all objects and masks of this video? This cannot be undone.')]"
+
 # Arrow keys step through the video, but not while somebody types.
 KEYS_SCRIPT = """
 () => {

@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-from sam2long.studio import markup
+from sam2long.studio import look, markup
 from sam2long.studio.gradio_library import gradio
 from sam2long.studio.layout import Layout
 from sam2long.studio.objects import checked_color
@@ -39,7 +39,6 @@ class Page(Shown):
             (at.path.submit, self._open, [at.path]),
             (at.upload.upload, self._upload, [at.upload]),
             (at.earlier.input, self._open, [at.earlier]),
-            (at.over.click, self._start_over, []),
             (at.stage.click, self._stage, here),
             (at.back.click, self._step_back, here),
             (at.next.click, self._step_on, here),
@@ -61,6 +60,7 @@ class Page(Shown):
             (at.review.click, self._review, here),
         ):
             listen(told(method), inputs, at.outputs, **_ONE_BY_ONE)
+        at.over.click(told(self._start_over), [at.sure], at.outputs, js=look.SURE_SCRIPT, **_ONE_BY_ONE)
         at.frame.input(told(self._scrub), here, at.outputs, trigger_mode="always_last", **_ONE_BY_ONE)
         at.clock.tick(told(self._tick), [*here, at.follow, at.seen], at.outputs, **_ONE_BY_ONE)
         at.export.click(told(self._export), [at.formats], [at.download])
@@ -81,7 +81,9 @@ class Page(Shown):
             for file in files:
                 Path(file).unlink(missing_ok=True)  # a copy is kept beside the session
 
-    def _start_over(self) -> Updates:
+    def _start_over(self, sure: bool) -> Updates:
+        if not sure:
+            return {}
         self._studio.start_over()
         return self._all(0, None, True)
 

@@ -130,5 +130,19 @@ def test_messages_reach_the_person(served: tuple[Studio, str], page: Any) -> Non
     assert page.locator(".s2l-stage img").count() == 1, "the clip is still open"
 
 
+def test_starting_over_asks_first(served: tuple[Studio, str], page: Any) -> None:
+    page.click("#s2l-add")
+    page.wait_for_selector("#s2l-objects label")
+    page.locator("text=Upload, or open earlier work").click()
+    answers = iter([False, True])
+    page.on("dialog", lambda asked: asked.accept() if next(answers) else asked.dismiss())
+    page.click("#s2l-over")
+    page.click("#s2l-add")  # answered in their order
+    page.wait_for_function("document.querySelectorAll('#s2l-objects label').length == 2")
+    page.click("#s2l-over")
+    page.wait_for_function("document.querySelectorAll('#s2l-objects label').length == 0")
+    assert served[0].objects() == []
+
+
 def test_it_listens_on_this_machine_alone(served: tuple[Studio, str]) -> None:
     assert served[1].startswith("http://127.0.0.1:")
