@@ -1,6 +1,6 @@
 """A session on disk: `studio.json` (the video, the objects, what was shown of them) and the state it belongs to.
 
-The state is written under a new name before the JSON that names it, so the two always fit, whenever the machine stops.
+The state is written under a new name before the JSON that names it, so the two always fit, whatever is killed when.
 """
 
 from __future__ import annotations

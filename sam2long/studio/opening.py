@@ -68,9 +68,12 @@ class OpenVideo:
             lock = self._lock_of(folder)
             try:
                 desk = folder.open(self._predictor, str(path))
-            except BaseException:
+            except BaseException as error:
                 if lock is not self._lock:
                     lock.close()
+                if went_on and isinstance(error, ValueError):
+                    mend = f"earlier work on this video is in {folder.path}: move it away to begin anew"
+                    raise ValueError(f"{error} ({mend})") from error
                 raise
             self._let_go(lock)
             self._desk, self._folder, self.video = desk, folder, str(path)
@@ -81,11 +84,11 @@ class OpenVideo:
 
     def open_upload(self, files: Sequence[Path]) -> bool:
         """Open what a browser sent: a video, or images; it is kept beside the sessions."""
-        kept = uploads.keep(files, self.root / "uploads")
+        kept, is_new = uploads.keep(files, self.root / "uploads")
         try:
             return self.open(str(kept))
         except (ValueError, OSError) as error:
-            if self._desk is None or self.video != str(kept):
+            if is_new:
                 uploads.remove(kept)
             raise ValueError(str(error).replace(str(kept), files[0].name)) from error
 

@@ -71,12 +71,12 @@ class Page(Shown):
         went_on = self._studio.open(path or "")
         if went_on:
             gradio().Info("Your earlier work on this video is open again.")
-        return self._all(0, None, True)
+        return self._opened()
 
     def _upload(self, files: Sequence[str]) -> Updates:
         try:
             self._studio.open_upload([Path(file) for file in files])
-            return {**self._all(0, None, True), self._at.upload: None}
+            return {**self._opened(), self._at.upload: None}
         finally:
             for file in files:
                 Path(file).unlink(missing_ok=True)  # a copy is kept beside the session
@@ -85,10 +85,10 @@ class Page(Shown):
         if not sure:
             return {}
         self._studio.start_over()
-        return self._all(0, None, True)
+        return self._opened()
 
     def _load(self, frame: int, chosen: int | None, masks_on: bool) -> Updates:
-        return self._all(frame, chosen, masks_on)
+        return self._opened(frame, chosen, masks_on)
 
     # -- 2 show --------------------------------------------------------------------------------------------------
 

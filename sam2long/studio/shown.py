@@ -42,7 +42,6 @@ class Shown:
         of = None if obj_id is None else self._of(obj_id)
         updates = {
             at.video: markup.video_html(studio.video, studio.num_frames, studio.size),
-            at.earlier: gr.update(choices=[(Path(s.video).name, s.video) for s in studio.sessions()], value=None),
             at.stage: self._stage_html(frame, masks_on) if is_open else markup.WELCOME,
             at.frame: gr.update(value=frame, maximum=max(last, 1), interactive=last > 0),
             at.objects: gr.update(choices=choices, value=obj_id),
@@ -62,6 +61,12 @@ class Shown:
         for button in at.of_objects:
             updates[button] = gr.update(interactive=bool(objects) and not is_busy)
         return updates
+
+    def _opened(self, frame: int = 0, chosen: int | None = None, masks_on: bool = True) -> Updates:
+        """Everything, and what could be opened in its place."""
+        sessions = [(Path(info.video).name, info.video) for info in self._studio.sessions()]
+        earlier = gradio().update(choices=sessions, value=None)
+        return {**self._all(frame, chosen, masks_on), self._at.earlier: earlier}
 
     def _stamp(self) -> str:
         progress = self._studio.progress()

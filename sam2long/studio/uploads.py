@@ -13,7 +13,7 @@ from sam2long.frames.images import IMAGE_SUFFIXES
 _BLOCK = 1 << 20
 
 
-def keep(files: Sequence[Path], folder: Path) -> Path:
+def keep(files: Sequence[Path], folder: Path) -> tuple[Path, bool]:
     """Copy an upload to a folder, under a name that says what is in it: the same files are kept once.
 
     Args:
@@ -21,7 +21,7 @@ def keep(files: Sequence[Path], folder: Path) -> Path:
         folder: made where it is missing.
 
     Returns:
-        The copy: a file, or a folder of images.
+        The copy, a file or a folder of images, and whether it was made just now.
 
     Raises:
         ValueError: if nothing was sent, or several files that are no images.
@@ -33,21 +33,21 @@ def keep(files: Sequence[Path], folder: Path) -> Path:
     if len(files) == 1:
         target = folder / _digest(files) / safe_name(files[0].name)
         target.parent.mkdir(exist_ok=True)
-        if not target.exists():
+        if is_new := not target.exists():
             _copy(files[0], target)
-        return target
+        return target, is_new
     if strange := [file.name for file in files if file.suffix.lower() not in IMAGE_SUFFIXES]:
         raise ValueError(f"{safe_name(strange[0])} is no image: upload one video, or the images of one.")
     target = folder / _digest(files) / "images"
     target.parent.mkdir(exist_ok=True)
-    if not target.is_dir():
+    if is_new := not target.is_dir():
         part = target.with_name(".images.part")
         shutil.rmtree(part, ignore_errors=True)
         part.mkdir()
         for file in files:
             _copy(file, part / safe_name(file.name))
         part.rename(target)
-    return target
+    return target, is_new
 
 
 def remove(kept: Path) -> None:
