@@ -54,7 +54,7 @@ def page(served: tuple[Studio, str]) -> Iterator[Any]:
     with playwright.sync_playwright() as driver:
         browser = driver.chromium.launch(executable_path=chromium, args=_BROWSER)
         page = browser.new_page(viewport={"width": 1500, "height": 1050}, accept_downloads=True)
-        page.set_default_timeout(60_000)
+        page.set_default_timeout(120_000)  # a busy machine is slow
         page.foreign = []
         at_home = (served[1], "data:", "blob:")
         page.on("request", lambda asked: asked.url.startswith(at_home) or page.foreign.append(asked.url))
