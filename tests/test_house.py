@@ -15,6 +15,7 @@ HOUSE = ROOT / "sam2long"
 FLOORS = [
     ("__main__",),
     ("cli",),
+    ("studio",),
     ("runner",),
     ("bench",),
     ("model_choice", "__init__"),

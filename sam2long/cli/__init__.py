@@ -10,7 +10,7 @@ import argparse
 import sys
 
 from sam2long import __version__
-from sam2long.cli import batch, bench, boxes, demo, download, evaluate, export, table, track, vos
+from sam2long.cli import batch, bench, boxes, demo, download, evaluate, export, studio, table, track, vos
 from sam2long.cli.errors import Parser, UserError
 from sam2long.cli.interrupt import terminated_as_interrupted
 from sam2long.cli.saying import set_up
@@ -49,6 +49,7 @@ def _parser() -> argparse.ArgumentParser:
         "vos": (vos, "track the objects of a dataset: DAVIS, YouTube-VOS, MOSE, LVOS, SA-V, VOST ..."),
         "boxes": (boxes, "track a benchmark of boxes: LaSOT, LaSOText, GOT-10k, OTB, TNL2K, NfS"),
         "batch": (batch, "track a list of videos of your own"),
+        "studio": (studio, "track in the browser: click, watch, correct, export"),
         "export": (export, "export what `track` wrote: COCO, MOT, YouTube-VOS, CSV, NumPy, overlay, cut-outs ..."),
         "eval": (evaluate, "score predictions by the rules of a benchmark's official tool"),
         "table": (table, "a table of evaluations beside the paper's numbers"),
