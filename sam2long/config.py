@@ -10,8 +10,6 @@ from os import PathLike
 from pathlib import Path
 from typing import Any
 
-from omegaconf import OmegaConf
-
 from sam2long.resources import resource_dir
 
 
@@ -94,6 +92,8 @@ def load_memory_tree(memory_tree: MemoryTreeLike) -> MemoryTreeConfig:
     if isinstance(memory_tree, MemoryTreeConfig):
         return memory_tree
     if isinstance(memory_tree, str | PathLike):
+        from omegaconf import OmegaConf  # here: a command line without it says so
+
         source = _find_yaml(memory_tree)
         values = OmegaConf.to_container(OmegaConf.load(source), resolve=True)
     else:

@@ -64,7 +64,7 @@ def _open(path: Path) -> Image.Image:
             return upright
     except FileNotFoundError:
         raise UserError(f"mask {path}: no such file") from None
-    except (UnidentifiedImageError, OSError, SyntaxError, Image.DecompressionBombError) as error:
+    except (UnidentifiedImageError, OSError, ValueError, SyntaxError, Image.DecompressionBombError) as error:
         raise UserError(f"mask {path}: not a readable image ({error})") from None
 
 

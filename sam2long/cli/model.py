@@ -86,13 +86,20 @@ def _choose_files(config: str | None, checkpoint: Path | None) -> tuple[str, Pat
         if checkpoint.stem not in OFFICIAL_CONFIGS:
             raise UserError(f"--checkpoint {checkpoint} needs --config: the name does not tell its architecture")
         return OFFICIAL_CONFIGS[checkpoint.stem], checkpoint
-    from sam2long.model_config import require_config
+    _require_config(config)
+    return config, checkpoint
+
+
+def _require_config(config: str) -> None:
+    from hydra.errors import HydraException
+
+    from sam2long.model_config import compose_config, require_config
 
     try:
         require_config(config)
-    except FileNotFoundError as error:
-        raise UserError(str(error)) from None
-    return config, checkpoint
+        compose_config(config)
+    except (OSError, ValueError, HydraException) as error:
+        raise UserError(f"--config: {error}") from error
 
 
 def _from_hub(config: str | None, model_id: str) -> tuple[str, Path]:

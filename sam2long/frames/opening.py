@@ -64,6 +64,8 @@ def open_frames(video: Any, *, upright: bool = True) -> FrameSource:
 
 
 def _open_path(name: str, upright: bool) -> FrameSource:
+    if not name:
+        raise ValueError("the video's path is empty: the current folder is .")
     if is_live(name):
         raise ValueError(
             f"{name} is live: its number of frames is not known before it ends; "

@@ -50,7 +50,7 @@ def save(ids: np.ndarray, path: Path, mode: str) -> Path:
 def test_ids_that_a_resize_mixed_are_refused(factor: float, how: Image.Resampling, mode: str, tmp_path: Path) -> None:
     """Though 1 to 4 are objects elsewhere."""
     ids = resized(five_bars(), factor, how)
-    assert (ids == 1).sum() > 1.5 * 19 * 59 or how == Image.Resampling.BICUBIC
+    assert set(np.unique(ids)) >= {1, 2, 3, 4, 5}
     with pytest.raises(UserError, match="are the soft edge of other objects; resize ids with nearest neighbour"):
         read_masks(save(ids, tmp_path / "m.png", mode), None)
 
