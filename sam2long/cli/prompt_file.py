@@ -30,9 +30,18 @@ def read_prompt_file(path: Path) -> list[Prompt]:
     except (OSError, ValueError) as error:
         raise UserError(f"{path}: not a readable JSON file ({error})") from None
     try:
-        return prompts_of_entries(entries, path)
+        return prompts_of_entries(_of_run(entries) if isinstance(entries, dict) else entries, path)
     except UserError as error:
         raise UserError(f"{path}: {error}") from None
+
+
+def _of_run(content: dict[str, Any]) -> Any:
+    """The list in a `run.json`, which holds one beside much else; corrections take the place of what they correct."""
+    try:
+        rounds = [content, *content["corrections"]]
+        return list({(entry["frame"], entry["obj_id"]): entry for of in rounds for entry in of["prompts"]}.values())
+    except (KeyError, TypeError):
+        return content
 
 
 def prompts_of_entries(entries: Any, path: Path) -> list[Prompt]:

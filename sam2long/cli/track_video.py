@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import sys
 from collections.abc import Sequence
 from functools import partial
@@ -14,7 +15,7 @@ from sam2long.cli.model import build_model
 from sam2long.cli.prompts import Prompt, check_prompts, without
 from sam2long.cli.rounds import Round, Rounds
 from sam2long.cli.run_record import RunRecord
-from sam2long.cli.saying import say
+from sam2long.cli.saying import advise, say
 from sam2long.cli.state_saver import StateSaver, require_safetensors
 from sam2long.cli.track_job import TrackJob, cannot_begin, failed, id_map, say_what_is_shown
 
@@ -55,11 +56,13 @@ def open_video(video: str) -> FrameSource:
         UserError: if it cannot be read.
     """
     from sam2long.frames import open_frames
+    from sam2long.weights_file import what_stands_there
 
     try:
         return open_frames(video)
     except (OSError, ValueError, ImportError) as error:
-        raise UserError(str(error)) from error
+        trouble = what_stands_there(video) if os.path.isfile(video) else None
+        raise UserError(f"{error}: {trouble}" if trouble else str(error)) from error
 
 
 def _checked_prompts(job: TrackJob, video: FrameSource, record: RunRecord) -> list[Prompt]:
@@ -70,6 +73,9 @@ def _checked_prompts(job: TrackJob, video: FrameSource, record: RunRecord) -> li
         check_prompts(prompts, num_frames=len(video), height=video.height, width=video.width)
     if job.direction == "backward" and all(prompt.frame_idx == 0 for prompt in job.prompts):
         raise UserError("--direction backward: there is nothing before frame 0; show the object on a later frame")
+    last = len(video) - 1
+    if job.direction == "forward" and last > 0 and all(prompt.frame_idx == last for prompt in job.prompts):
+        advise(f"nothing comes after frame {last}, the last: --direction backward or both tracks the frames before it")
     return prompts
 
 

@@ -163,7 +163,7 @@ def _doubt_of_mask(inference_state: dict[str, Any], mask: Any, image_size: int) 
             taken = "from 0.5 up" if is_tensor else "but 0"
             doubts.append(
                 f"holds values from {low:g} to {high:g}, of which all {taken} are the object "
-                f"({100 * share:.3g} % of the pixels): pass a bool mask, such as logits > 0, probabilities > 0.5 or ids == 3"
+                f"({100 * share:.3g} % of the pixels): pass a bool mask, such as logits > 0, probs > 0.5 or ids == 3"
             )
     if (height, width) not in (size, (image_size, image_size)):
         doubts.append(

@@ -162,3 +162,39 @@ sys.exit(main(["track", "--help"]))
 """
     done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, timeout=100)
     assert (done.returncode, done.stderr) == (130, "sam2long: interrupted\n")
+
+
+def test_messages_name_the_mend(work: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    click = (*TRACK, "--point", "3,4")
+    for size in ("0", "-32", "100", "100000"):
+        assert "must be a multiple of 32, from 32 to 4096" in error_of(capsys, *click, "--image-size", size)
+    for spelling in ("sam2.1_hiera_large", "sam2.1-hiera-large.pt", "weights/sam2.1_hiera_large.pt"):
+        assert "sam2long download sam2.1_hiera_large" in error_of(capsys, *click, "--checkpoint", spelling)
+    (work / "words.yaml").write_text("root:x:0:0 " * 99)
+    assert len(error_of(capsys, *click, "--tree", "words.yaml")) < 400
+    (work / "half.pt").write_bytes((resource_dir("checkpoints") / "demo.pt").read_bytes()[:9000])
+    line = error_of(capsys, *click, "--config", "demo", "--checkpoint", "half.pt")
+    assert "is no file of tensors that PyTorch can read: it is cut off, damaged" in line
+
+
+def test_files_in_the_place_of_a_video(work: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    click = ("-o", "out", "--point", "3,4")
+    (work / "lfs.mp4").write_text("version https://git-lfs.github.com/spec/v1\noid sha256:aa\nsize 12\n")
+    assert "it is a Git LFS pointer" in error_of(capsys, "track", "lfs.mp4", *click)
+    (work / "page.mp4").write_text("<!DOCTYPE html><html></html>")
+    assert "it is a web page" in error_of(capsys, "track", "page.mp4", *click)
+    (work / "link.mp4").symlink_to(work / "nowhere.mp4")
+    assert "link.mp4 is a link that leads nowhere" in error_of(capsys, "track", "link.mp4", *click)
+    assert "link.mp4 is a link that leads nowhere" in error_of(
+        capsys, "track", "video", "-o", "link.mp4", "--point", "3,4"
+    )
+
+
+def test_a_run_can_be_made_again_from_its_own_record(work: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    assert main([*TRACK, "--box", "5,5,20,20", "--frame", "2", "--no-overlay"]) == 0
+    assert "nothing comes after frame 2, the last: --direction backward or both" in capsys.readouterr().err
+    again = ("track", "video", "-o", "again", "--prompts", "out/run.json", "--no-overlay", "--quiet")
+    assert main([*again]) == 0
+    assert [path.name for path in (work / "again" / "masks").iterdir()] == ["2.png"]
+    (work / "other.json").write_text('{"settings": {}}')
+    assert "expected a list" in error_of(capsys, *TRACK[:3], "third", "--prompts", "other.json")
