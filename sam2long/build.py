@@ -161,7 +161,9 @@ def load_checkpoint(model: torch.nn.Module, ckpt_path: str | PathLike[str]) -> N
     """
     try:
         checkpoint = torch.load(ckpt_path, map_location="cpu", weights_only=True)
-    except (RuntimeError, EOFError, UnpicklingError) as error:  # PyTorch's words speak of its own arguments
+    except (FileNotFoundError, PermissionError):
+        raise
+    except (OSError, RuntimeError, EOFError, UnpicklingError) as error:  # PyTorch's words speak of its own arguments
         raise ValueError(
             f"{str(ckpt_path)!r} is no file of tensors that PyTorch can read: it is cut off, damaged, or holds "
             "other objects"

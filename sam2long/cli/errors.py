@@ -41,7 +41,8 @@ def late_step(what: str, kept: str) -> Iterator[None]:
 class Parser(argparse.ArgumentParser):
     """argparse that raises `UserError` instead of printing its usage and leaving, and drops nothing silently.
 
-    An option of one value that is given twice, with two values, is refused; and so is an empty path.
+    Of an option that says what is shown, where results go or how exact they are, a second value is refused; of others,
+    as everywhere, the last one counts, which scripts use to override theirs. An empty path is refused.
     """
 
     def __init__(self, *args: Any, **kwargs: Any) -> None:
@@ -64,9 +65,11 @@ class _Once(argparse.Action):
         self, parser: argparse.ArgumentParser, namespace: argparse.Namespace, values: Any, option: str | None = None
     ) -> None:
         given = vars(namespace).setdefault(_GIVEN, {})
-        if option is not None and given.setdefault(self.dest, values) != values:
+        if self.dest in (*_PROMPTS, *_ONCE) and self.dest in given and given[self.dest] != values:
             several = "; many objects and frames: --prompts FILE.json" if self.dest in _PROMPTS else ""
             raise argparse.ArgumentError(self, f"given twice, as {given[self.dest]} and {values}: give one{several}")
+        if option is not None:  # not of an argument by position, whose default comes first
+            given[self.dest] = values
         setattr(namespace, self.dest, values)
 
 
@@ -84,6 +87,7 @@ class _OnceConst(_Once):
 
 _GIVEN = "options given"  # no name that an option could have
 _PROMPTS = ("box", "mask", "frame", "obj_id")
+_ONCE = ("prompts", "frames", "out", "precision")
 
 
 def _path(text: str) -> Path:
