@@ -105,7 +105,10 @@ class Rounds:
         prompted = [prompt.frame_idx for prompt in among_chosen(prompts, self._chosen)]
         start, direction = _course(prompted, self._job.direction, self._predictor.session(state).open_pass)
         if again is not None:
-            prompts = [*without(again[0], prompts), *prompts]
+            kept = without(again[0], prompts)
+            if kept:
+                say(f"with     the correction on frame {kept[0].frame_idx}, which was interrupted")
+            prompts = [*kept, *prompts]
             start, direction = _over_both(start, direction, *again[1:])
         begun = self._pass(number, state, among_chosen(prompts, self._chosen), start, direction)
         if again is not None:
