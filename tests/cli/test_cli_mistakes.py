@@ -12,6 +12,7 @@ from PIL import Image
 
 from sam2long.cli import main
 from sam2long.frames import open_frames
+from sam2long.model_choice import official_name
 from sam2long.resources import resource_dir
 
 
@@ -198,3 +199,10 @@ def test_a_run_can_be_made_again_from_its_own_record(work: Path, capsys: pytest.
     assert [path.name for path in (work / "again" / "masks").iterdir()] == ["2.png"]
     (work / "other.json").write_text('{"settings": {}}')
     assert "expected a list" in error_of(capsys, *TRACK[:3], "third", "--prompts", "other.json")
+
+
+@pytest.mark.parametrize(
+    "spelling", ["sam2.1_hiera_tiny", "sam2.1_hiera_tiny.pt", "sam2.1-hiera-tiny", "facebook/sam2.1-hiera-tiny"]
+)
+def test_spellings_of_checkpoints(spelling: str) -> None:
+    assert official_name(spelling) == "sam2.1_hiera_tiny"
