@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 from sam2long.cli.errors import UserError
 from sam2long.config import MemoryTreeConfig, load_memory_tree
-from sam2long.model_choice import OFFICIAL_CONFIGS, ModelChoice, embedded_model
+from sam2long.model_choice import OFFICIAL_CONFIGS, ModelChoice, embedded_model, official_name
 from sam2long.policies import POLICIES
 from sam2long.weights_file import require_weights
 
@@ -76,8 +76,9 @@ def _choose_files(config: str | None, checkpoint: Path | None) -> tuple[str, Pat
     if not checkpoint.is_file():
         if len(checkpoint.parts) == 2 and checkpoint.parts[0] == "facebook":
             return _from_hub(config, checkpoint.as_posix())
-        fetch = f"; fetch it with: sam2long download {checkpoint.stem}"
-        raise UserError(f"no checkpoint {checkpoint}{fetch if checkpoint.stem in OFFICIAL_CONFIGS else ''}")
+        name = official_name(str(checkpoint))
+        fetch = f"; fetch it with: sam2long download {name}, and give checkpoints/{name}.pt"
+        raise UserError(f"no checkpoint {checkpoint}{fetch if name in OFFICIAL_CONFIGS else ''}")
     try:
         require_weights(checkpoint)
     except (OSError, ValueError) as error:
@@ -86,13 +87,20 @@ def _choose_files(config: str | None, checkpoint: Path | None) -> tuple[str, Pat
         if checkpoint.stem not in OFFICIAL_CONFIGS:
             raise UserError(f"--checkpoint {checkpoint} needs --config: the name does not tell its architecture")
         return OFFICIAL_CONFIGS[checkpoint.stem], checkpoint
-    from sam2long.model_config import require_config
+    _require_config(config)
+    return config, checkpoint
+
+
+def _require_config(config: str) -> None:
+    from hydra.errors import HydraException
+
+    from sam2long.model_config import compose_config, require_config
 
     try:
         require_config(config)
-    except FileNotFoundError as error:
-        raise UserError(str(error)) from None
-    return config, checkpoint
+        compose_config(config)
+    except (OSError, ValueError, HydraException) as error:
+        raise UserError(f"--config: {error}") from error
 
 
 def _from_hub(config: str | None, model_id: str) -> tuple[str, Path]:
