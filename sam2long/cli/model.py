@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 from sam2long.cli.errors import UserError
 from sam2long.config import MemoryTreeConfig, load_memory_tree
 from sam2long.model_choice import OFFICIAL_CONFIGS, ModelChoice, embedded_model, official_name
-from sam2long.policies import POLICIES
+from sam2long.policies import POLICIES, load_policy
 from sam2long.weights_file import require_weights
 
 if TYPE_CHECKING:
@@ -43,7 +43,8 @@ def add_model_arguments(parser: argparse.ArgumentParser) -> None:
     )
     tree = parser.add_argument_group("memory tree (default: the paper's settings)")
     tree.add_argument("--tree", metavar="NAME|FILE", help="named settings (paper, authors_command) or a YAML file")
-    tree.add_argument("--policy", metavar="NAME", help=f"a rule beyond the paper: {', '.join(POLICIES)}")
+    names = ", ".join(["recommended", *POLICIES])
+    tree.add_argument("--policy", metavar="NAME", help=f"a rule beyond the paper: {names}")
     tree.add_argument("--num-pathways", type=int, metavar="K", help="hypotheses kept per object; 1 is SAM 2 itself")
     tree.add_argument("--iou-threshold", type=float, metavar="X", help="predicted IoU a remembered frame must exceed")
     tree.add_argument(
@@ -62,8 +63,10 @@ def choose_model(args: argparse.Namespace) -> ModelChoice:
     check_device(args.device)
     if args.capture:
         _check_captures(args.device)
-    if args.policy not in (None, *POLICIES):
-        raise UserError(f"--policy {args.policy}: unknown; choose from {', '.join(POLICIES)}")
+    try:
+        load_policy(args.policy)
+    except (ValueError, ImportError) as error:
+        raise UserError(f"--policy {args.policy}: {error}") from error
     return ModelChoice(config, checkpoint, tree, args.device, args.capture, args.policy)
 
 

@@ -114,6 +114,7 @@ class Policy:
         remember: (memory, newest frame, config, capacity) -> memory. Frames have `frame_idx`, `predicted_iou`,
             `occlusion_score` and `note`. Called again, in order, over the committed past where a tree begins anew.
         audit: which chosen masks are followed backwards.
+        needs: modules of the extra `policies` that its functions import.
     """
 
     name: str = "custom"
@@ -124,6 +125,7 @@ class Policy:
     advance: AdvanceFunction | None = None
     remember: RememberFunction = remember_as_paper
     audit: Audit | None = None
+    needs: tuple[str, ...] = ()
 
     def __post_init__(self) -> None:
         object.__setattr__(self, "wants", frozenset(self.wants))
