@@ -7,6 +7,7 @@ from collections.abc import Iterable, Sequence
 from dataclasses import asdict
 from os import PathLike
 from pathlib import Path
+from pickle import UnpicklingError
 from typing import Any
 
 import torch
@@ -158,7 +159,15 @@ def load_checkpoint(model: torch.nn.Module, ckpt_path: str | PathLike[str]) -> N
         ValueError: if the file is not such a checkpoint.
         RuntimeError: if its tensors do not fit the model, naming them.
     """
-    checkpoint = torch.load(ckpt_path, map_location="cpu", weights_only=True)
+    try:
+        checkpoint = torch.load(ckpt_path, map_location="cpu", weights_only=True)
+    except (FileNotFoundError, PermissionError):
+        raise
+    except (OSError, RuntimeError, EOFError, UnpicklingError) as error:  # PyTorch's words speak of its own arguments
+        raise ValueError(
+            f"{str(ckpt_path)!r} is no file of tensors that PyTorch can read: it is cut off, damaged, or holds "
+            "other objects"
+        ) from error
     if not isinstance(checkpoint, dict) or "model" not in checkpoint:
         raise ValueError(f"{str(ckpt_path)!r} is not a SAM 2 checkpoint: it has no 'model' entry")
     model.load_state_dict(checkpoint["model"], strict=True)

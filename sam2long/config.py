@@ -10,8 +10,6 @@ from os import PathLike
 from pathlib import Path
 from typing import Any
 
-from omegaconf import OmegaConf
-
 from sam2long.resources import resource_dir
 
 
@@ -94,6 +92,8 @@ def load_memory_tree(memory_tree: MemoryTreeLike) -> MemoryTreeConfig:
     if isinstance(memory_tree, MemoryTreeConfig):
         return memory_tree
     if isinstance(memory_tree, str | PathLike):
+        from omegaconf import OmegaConf  # here: a command line without it says so
+
         source = _find_yaml(memory_tree)
         values = OmegaConf.to_container(OmegaConf.load(source), resolve=True)
     else:
@@ -102,7 +102,7 @@ def load_memory_tree(memory_tree: MemoryTreeLike) -> MemoryTreeConfig:
     if not isinstance(values, dict):
         raise ValueError(f"memory tree settings{where} must be a mapping, got {type(values).__name__}")
     known = [field.name for field in fields(MemoryTreeConfig)]
-    unknown = sorted(str(key) for key in values if key not in known)
+    unknown = sorted(f"{key!s:.40}" for key in values if key not in known)  # a file of something else is one long key
     if unknown:
         raise ValueError(f"unknown memory tree settings {unknown}{where}; known: {known}")
     return MemoryTreeConfig(**values)

@@ -22,6 +22,11 @@ OFFICIAL_CONFIGS = {
 }
 
 
+def official_name(text: str) -> str:
+    """A checkpoint as its file is called, however it is spelt: `facebook/sam2.1-hiera-tiny`, `sam2.1_hiera_tiny.pt`."""
+    return text.rpartition("/")[2].removesuffix(".pt").replace("-", "_")
+
+
 @dataclass(frozen=True)
 class ModelChoice:
     """Everything a predictor is built from. `device` None takes CUDA where there is one; `policy` None the paper's."""

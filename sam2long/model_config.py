@@ -13,6 +13,7 @@ from hydra import compose, initialize_config_dir
 from hydra.core.global_hydra import GlobalHydra
 from hydra.errors import ConfigCompositionException, MissingConfigException
 from omegaconf import DictConfig, OmegaConf
+from yaml import YAMLError  # type: ignore[import-untyped]
 
 from sam2long.model.sam2_predictor import OFFICIAL_MODELS, SAM2_FOLDER
 from sam2long.resources import resource_dir
@@ -31,14 +32,18 @@ def compose_config(config: ModelConfigLike, overrides: Iterable[str] = ()) -> Di
         FileNotFoundError: listing the names that are known.
         ValueError: if it describes no model.
     """
-    if isinstance(config, Mapping):
-        cfg = _compose_given(config, overrides)
-    elif (found := find_config(config)) is not None:
-        cfg = _compose_file(*found, overrides)
-    else:
-        cfg = _compose_as_caller(str(config), overrides)
-    if "image_encoder" not in cfg.get("model", {}):
-        name = config if isinstance(config, (str, PathLike)) else "the given config"
+    name = config if isinstance(config, (str, PathLike)) else "the given config"
+    try:
+        if isinstance(config, Mapping):
+            cfg = _compose_given(config, overrides)
+        elif (found := find_config(config)) is not None:
+            cfg = _compose_file(*found, overrides)
+        else:
+            cfg = _compose_as_caller(str(config), overrides)
+    except (YAMLError, UnicodeDecodeError) as error:
+        raise ValueError(f"{name} is no YAML: {error}") from error
+    model = cfg.get("model")
+    if not isinstance(model, DictConfig) or "image_encoder" not in model:
         raise ValueError(f"{name} describes no model (model.image_encoder); see configs/demo.yaml")
     return cfg
 

@@ -15,6 +15,7 @@ HOUSE = ROOT / "sam2long"
 FLOORS = [
     ("__main__",),
     ("cli",),
+    ("studio",),
     ("runner",),
     ("bench",),
     ("model_choice", "__init__"),
@@ -45,7 +46,7 @@ FOREIGN = {
     ("model/graphs.py", "_foreach_copy_"),
 }
 # Who may name modules in strings: commands that are imported when they are asked for.
-BY_NAME = {"cli/bench.py"}
+BY_NAME = {"cli/__init__.py", "cli/bench.py"}
 # Their docstrings are longer than their code.
 LONG_FUNCTIONS = {"build_sam2long_video_predictor", "init_state", "until_interrupted"}
 

@@ -7,13 +7,39 @@ exit status go out. Each command is a module with `add_arguments` and `run`: sta
 from __future__ import annotations
 
 import argparse
+import errno
 import sys
+from importlib import import_module
 
 from sam2long import __version__
-from sam2long.cli import batch, bench, boxes, demo, download, evaluate, export, table, track, vos
 from sam2long.cli.errors import Parser, UserError
 from sam2long.cli.interrupt import terminated_as_interrupted
 from sam2long.cli.saying import set_up
+
+# A command is a module here with `add_arguments(parser)` and `run(args) -> int`, imported when it is asked for.
+_COMMANDS = {
+    "track": ("track", "track objects through a video from clicks, boxes or masks"),
+    "vos": ("vos", "track the objects of a dataset: DAVIS, YouTube-VOS, MOSE, LVOS, SA-V, VOST ..."),
+    "boxes": ("boxes", "track a benchmark of boxes: LaSOT, LaSOText, GOT-10k, OTB, TNL2K, NfS"),
+    "batch": ("batch", "track a list of videos of your own"),
+    "studio": ("studio", "track in the browser: click, watch, correct, export"),
+    "export": ("export", "export what `track` wrote: COCO, MOT, YouTube-VOS, CSV, NumPy, overlay, cut-outs ..."),
+    "eval": ("evaluate", "score predictions by the rules of a benchmark's official tool"),
+    "table": ("table", "a table of evaluations beside the paper's numbers"),
+    "download": ("download", "fetch SAM 2's official checkpoints"),
+    "demo": ("demo", "SAM 2 beside the memory tree on the embedded clip, with the embedded model"),
+    "bench": ("bench", "measure accuracy or speed"),
+}
+# Modules whose packages have another name.
+_PACKAGES = {
+    "PIL": "pillow",
+    "hydra": "hydra-core",
+    "yaml": "pyyaml",
+    "cv2": "opencv-python",
+    "skimage": "scikit-image",
+}
+# What a path may have wrong that was given; other errors of files come on the way.
+_BAD_PATHS = {errno.ENAMETOOLONG, errno.EACCES, errno.EPERM, errno.ENOENT, errno.ENOTDIR, errno.EISDIR, errno.ELOOP}
 
 
 def main(argv: list[str] | None = None) -> int:
@@ -27,10 +53,7 @@ def main(argv: list[str] | None = None) -> int:
         Ctrl-C or SIGTERM.
     """
     try:
-        with terminated_as_interrupted():
-            args = _parser().parse_args(argv)
-            set_up(args)
-            return int(args.run(args))
+        return _main(sys.argv[1:] if argv is None else argv)
     except UserError as error:
         # Messages of libraries may span lines; a user gets one.
         print("sam2long: error:", " ".join(str(error).split()), file=sys.stderr)
@@ -40,24 +63,35 @@ def main(argv: list[str] | None = None) -> int:
         return 130
 
 
-def _parser() -> argparse.ArgumentParser:
+def _main(argv: list[str]) -> int:
+    try:
+        with terminated_as_interrupted():
+            args = _parser(argv).parse_args(argv)
+            set_up(args)
+            return int(args.run(args))
+    except ImportError as error:
+        module = (error.name or "").split(".")[0]
+        if module == "sam2long":
+            raise
+        needed = f"{module} is not installed: pip install {_PACKAGES.get(module, module)}"
+        raise UserError(needed if isinstance(error, ModuleNotFoundError) and module else str(error)) from error
+    except OSError as error:
+        if error.filename is None:
+            raise
+        raise UserError(f"{error.filename}: {error.strerror}", 2 if error.errno in _BAD_PATHS else 1) from error
+
+
+def _parser(argv: list[str]) -> argparse.ArgumentParser:
+    """With the options of the command that is given."""
     parser = Parser(prog="sam2long", description="Track objects through long videos with SAM 2 and a memory tree.")
     parser.add_argument("--version", action="version", version=f"sam2long {__version__}")
     commands = parser.add_subparsers(title="commands", metavar="COMMAND", required=True)
-    rooms = {
-        "track": (track, "track objects through a video from clicks, boxes or masks"),
-        "vos": (vos, "track the objects of a dataset: DAVIS, YouTube-VOS, MOSE, LVOS, SA-V, VOST ..."),
-        "boxes": (boxes, "track a benchmark of boxes: LaSOT, LaSOText, GOT-10k, OTB, TNL2K, NfS"),
-        "batch": (batch, "track a list of videos of your own"),
-        "export": (export, "export what `track` wrote: COCO, MOT, YouTube-VOS, CSV, NumPy, overlay, cut-outs ..."),
-        "eval": (evaluate, "score predictions by the rules of a benchmark's official tool"),
-        "table": (table, "a table of evaluations beside the paper's numbers"),
-        "download": (download, "fetch SAM 2's official checkpoints"),
-        "demo": (demo, "SAM 2 beside the memory tree on the embedded clip, with the embedded model"),
-        "bench": (bench, "measure accuracy or speed"),
-    }
-    for name, (room, summary) in rooms.items():
-        command = commands.add_parser(name, help=summary, description=room.__doc__)
-        room.add_arguments(command)
-        command.set_defaults(run=room.run)
+    given = next((word for word in argv if not word.startswith("-")), None)
+    for name, (module, summary) in _COMMANDS.items():
+        command = commands.add_parser(name, help=summary)
+        if name == given:
+            room = import_module(f"sam2long.cli.{module}")
+            command.description = room.__doc__
+            room.add_arguments(command)
+            command.set_defaults(run=room.run)
     return parser

@@ -158,7 +158,7 @@ def _with_policies(names: str, tree: MemoryTreeConfig) -> list[Setting]:
 
     try:
         policies = [load_policy(name) for name in dict.fromkeys(filter(None, names.split(",")))]
-    except ValueError as error:
+    except (ValueError, ImportError) as error:
         raise UserError(f"--policies {names}: {error}") from error
     return [Setting(policy.name, wide(tree), policy=policy) for policy in policies]
 

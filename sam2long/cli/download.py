@@ -16,7 +16,7 @@ from typing import Any
 
 from sam2long.cli.errors import UserError
 from sam2long.cli.saying import add_saying_arguments, say
-from sam2long.model_choice import OFFICIAL_CONFIGS
+from sam2long.model_choice import OFFICIAL_CONFIGS, official_name
 from sam2long.resources import resource_dir
 from sam2long.weights_file import require_weights
 
@@ -33,7 +33,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 
 def run(args: argparse.Namespace) -> int:
-    names = [name.removesuffix(".pt") for name in args.names]
+    names = [official_name(name) for name in args.names]
     for name in names:
         if name not in OFFICIAL_CONFIGS:
             raise UserError(f"unknown checkpoint {name!r}; known: {', '.join(OFFICIAL_CONFIGS)}")

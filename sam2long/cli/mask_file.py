@@ -10,7 +10,8 @@ import numpy.typing as npt
 from PIL import Image, ImageOps, UnidentifiedImageError
 
 from sam2long.cli.errors import UserError
-from sam2long.cli.mask_pixels import VOID, AmbiguousMaskError, MaskArray, read_pixels
+from sam2long.cli.mask_edges import MaskArray
+from sam2long.cli.mask_pixels import VOID, AmbiguousMaskError, read_pixels
 
 logger = logging.getLogger(__name__)
 
@@ -63,7 +64,7 @@ def _open(path: Path) -> Image.Image:
             return upright
     except FileNotFoundError:
         raise UserError(f"mask {path}: no such file") from None
-    except (UnidentifiedImageError, OSError, SyntaxError, Image.DecompressionBombError) as error:
+    except (UnidentifiedImageError, OSError, ValueError, SyntaxError, Image.DecompressionBombError) as error:
         raise UserError(f"mask {path}: not a readable image ({error})") from None
 
 
@@ -72,6 +73,8 @@ def _objects(path: Path, ids: npt.NDArray[np.int64], obj_id: int | None) -> dict
     present = [int(value) for value in np.unique(ids) if value > 0]
     if obj_id is not None and obj_id not in present:
         raise UserError(f"mask {path} holds no object {obj_id}; it holds {', '.join(map(str, present))}")
+    if present == [VOID] and obj_id is None:
+        raise UserError(f"mask {path} holds nothing but void ({VOID}); --obj-id {VOID} takes it for an object")
     if VOID in present and len(present) > 1 and obj_id != VOID:
         present.remove(VOID)
         logger.warning("mask %s: %d is void, no object: %s", path, VOID, describe_mask(ids == VOID))

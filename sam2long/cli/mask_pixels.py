@@ -9,10 +9,9 @@ import numpy as np
 import numpy.typing as npt
 from PIL import Image
 
+from sam2long.cli.mask_edges import Labels, MaskArray, num_solid, soft_edges, soft_rims
 from sam2long.views.visualize import davis_palette
 
-MaskArray = npt.NDArray[np.bool_]
-Labels = npt.NDArray[np.int64]
 Pixels = npt.NDArray[np.uint8]
 
 VOID = 255
@@ -53,30 +52,6 @@ def read_pixels(image: Image.Image, *, lossy: bool) -> tuple[Labels, bool]:
     return _read_colours(rgb, opaque, lossy=lossy)
 
 
-def soft_edges(labels: Labels, void: int | None = None) -> list[int]:
-    """The labels that are the steps of a soft edge: thin everywhere, and between two others (not `void`) everywhere."""
-    values = [int(value) for value in np.unique(labels) if value not in (0, void)]
-    found = []
-    for value in values:
-        here = labels == value
-        if _solid(here) > 0.05 * here.sum():
-            continue
-        rows, columns = np.nonzero(here)
-        around = np.lib.stride_tricks.sliding_window_view(np.pad(labels, 2, mode="edge"), (5, 5))[rows, columns]
-        others = np.where(np.isin(around, (value, value if void is None else void)), -1, around).reshape(len(rows), -1)
-        first = others.max(axis=1)
-        second = np.where(others == first[:, None], -1, others).max(axis=1)
-        if np.mean(second >= 0) >= 0.9:
-            found.append(value)
-    return found
-
-
-def _solid(here: MaskArray) -> int:
-    """How many pixels have all their neighbours in a mask."""
-    across = here[:, :-2] & here[:, 1:-1] & here[:, 2:]
-    return int((across[:-2] & across[1:-1] & across[2:]).sum())
-
-
 def _opaque(image: Image.Image) -> MaskArray:
     if image.mode in ("LA", "PA", "RGBA", "La", "RGBa") or "transparency" in image.info:
         return np.asarray(image.convert("RGBA").getchannel("A")) > 127
@@ -106,7 +81,7 @@ def _counts(image: Image.Image, labels: Labels) -> bool:
     is_black_and_white = len(used) <= 2 and _is_grey(colours) and (abs(colours - 127.5) > 127 - _NEAR_BLACK).all()
     if is_identity or is_black_and_white:
         return False  # the same image without its palette says the same
-    edges = soft_edges(labels, VOID)
+    edges = soft_edges(labels, VOID) or soft_rims(labels, VOID)
     is_davis = all(_DAVIS.get(tuple(palette[value].tolist())) == value for value in used.tolist())
     if edges and is_davis:
         raise AmbiguousMaskError(_soft("ids", edges))
@@ -141,9 +116,11 @@ def _read_grey(values: npt.NDArray[np.float64], opaque: MaskArray, *, lossy: boo
         edges = soft_edges(ids, VOID)
         numbers = [int(value) for value in found if 0 < value < VOID]
         # Beside white, what is nowhere solid is noise or an edge.
-        if VOID not in found or any(_solid(ids == value) for value in numbers if value not in edges):
-            if edges:
+        if VOID not in found or any(num_solid(ids == value) for value in numbers if value not in edges):
+            if edges := edges or soft_rims(ids, VOID):
                 raise AmbiguousMaskError(_soft("values", edges))
+            if found[0] > 0:
+                raise AmbiguousMaskError(f"{_listed(found)}, and none is black: {_MEND}")
             return ids, True
     if found[-1] > VOID:
         if len(found) <= _MANY:
@@ -156,7 +133,7 @@ def _read_two_greys(values: npt.NDArray[np.float64], found: npt.NDArray[np.float
     low, high = float(found[0]), float(found[-1])
     if low == high and not 1 < high < _SMALL:
         return (values > 0).astype(np.int64), False  # all or nothing
-    if 1 < high < _SMALL:
+    if 1 < high < _SMALL and low in (0, high):
         return values.astype(np.int64), True  # of a map of ids, one object
     if low > 0 and not (low < _SMALL and high >= 2 * _SMALL):
         raise AmbiguousMaskError(f"{_listed(found)}, and none is black: {_MEND}")
@@ -199,7 +176,8 @@ def _read_colours(rgb: Pixels, opaque: MaskArray, *, lossy: bool) -> tuple[Label
     if len(colours) <= _MANY and not lossy:
         known = [_DAVIS.get((red, green, blue)) for red, green, blue in colours.tolist()]
         ids = np.array([-1 if index is None else index for index in known])
-        if colours[0].max() == 0 and (ids >= 0).all() and len(colours) > 2 and not soft_edges(ids[labels], VOID):
+        is_davis = colours[0].max() == 0 and (ids >= 0).all() and len(colours) > 2
+        if is_davis and not (soft_edges(ids[labels], VOID) or soft_rims(ids[labels], VOID)):
             return ids[labels], True
     grey = _along_one_colour(pixels, strict=not lossy)
     if grey is None:

@@ -9,8 +9,8 @@ from typing import TYPE_CHECKING, Any
 
 from sam2long.cli.errors import UserError
 from sam2long.config import MemoryTreeConfig, load_memory_tree
-from sam2long.model_choice import OFFICIAL_CONFIGS, ModelChoice, embedded_model
-from sam2long.policies import POLICIES
+from sam2long.model_choice import OFFICIAL_CONFIGS, ModelChoice, embedded_model, official_name
+from sam2long.policies import POLICIES, load_policy
 from sam2long.weights_file import require_weights
 
 if TYPE_CHECKING:
@@ -43,7 +43,8 @@ def add_model_arguments(parser: argparse.ArgumentParser) -> None:
     )
     tree = parser.add_argument_group("memory tree (default: the paper's settings)")
     tree.add_argument("--tree", metavar="NAME|FILE", help="named settings (paper, authors_command) or a YAML file")
-    tree.add_argument("--policy", metavar="NAME", help=f"a rule beyond the paper: {', '.join(POLICIES)}")
+    names = ", ".join(["recommended", *POLICIES])
+    tree.add_argument("--policy", metavar="NAME", help=f"a rule beyond the paper: {names}")
     tree.add_argument("--num-pathways", type=int, metavar="K", help="hypotheses kept per object; 1 is SAM 2 itself")
     tree.add_argument("--iou-threshold", type=float, metavar="X", help="predicted IoU a remembered frame must exceed")
     tree.add_argument(
@@ -62,8 +63,10 @@ def choose_model(args: argparse.Namespace) -> ModelChoice:
     check_device(args.device)
     if args.capture:
         _check_captures(args.device)
-    if args.policy not in (None, *POLICIES):
-        raise UserError(f"--policy {args.policy}: unknown; choose from {', '.join(POLICIES)}")
+    try:
+        load_policy(args.policy)
+    except (ValueError, ImportError) as error:
+        raise UserError(f"--policy {args.policy}: {error}") from error
     return ModelChoice(config, checkpoint, tree, args.device, args.capture, args.policy)
 
 
@@ -76,8 +79,9 @@ def _choose_files(config: str | None, checkpoint: Path | None) -> tuple[str, Pat
     if not checkpoint.is_file():
         if len(checkpoint.parts) == 2 and checkpoint.parts[0] == "facebook":
             return _from_hub(config, checkpoint.as_posix())
-        fetch = f"; fetch it with: sam2long download {checkpoint.stem}"
-        raise UserError(f"no checkpoint {checkpoint}{fetch if checkpoint.stem in OFFICIAL_CONFIGS else ''}")
+        name = official_name(str(checkpoint))
+        fetch = f"; fetch it with: sam2long download {name}, and give checkpoints/{name}.pt"
+        raise UserError(f"no checkpoint {checkpoint}{fetch if name in OFFICIAL_CONFIGS else ''}")
     try:
         require_weights(checkpoint)
     except (OSError, ValueError) as error:
@@ -86,13 +90,20 @@ def _choose_files(config: str | None, checkpoint: Path | None) -> tuple[str, Pat
         if checkpoint.stem not in OFFICIAL_CONFIGS:
             raise UserError(f"--checkpoint {checkpoint} needs --config: the name does not tell its architecture")
         return OFFICIAL_CONFIGS[checkpoint.stem], checkpoint
-    from sam2long.model_config import require_config
+    _require_config(config)
+    return config, checkpoint
+
+
+def _require_config(config: str) -> None:
+    from hydra.errors import HydraException
+
+    from sam2long.model_config import compose_config, require_config
 
     try:
         require_config(config)
-    except FileNotFoundError as error:
-        raise UserError(str(error)) from None
-    return config, checkpoint
+        compose_config(config)
+    except (OSError, ValueError, HydraException) as error:
+        raise UserError(f"--config: {error}") from error
 
 
 def _from_hub(config: str | None, model_id: str) -> tuple[str, Path]:

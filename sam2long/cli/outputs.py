@@ -46,6 +46,8 @@ class ResultFolder:
         self.comparison = path / "comparison.mp4"
         self.figure = path / "comparison.png"
         self.preview = path / "preview.png"
+        if path.is_symlink() and not path.exists():
+            raise UserError(f"{path} is a link that leads nowhere: give -o a folder")
         if path.exists() and not path.is_dir():
             raise UserError(f"{path} is a file: give -o a folder")
         visible = [entry for entry in path.glob("*") if not entry.name.startswith(".") and entry != self.preview]

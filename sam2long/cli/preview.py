@@ -12,7 +12,7 @@ from sam2long.cli.model import build_model
 from sam2long.cli.outputs import IdMap
 from sam2long.cli.prompts import add_to_predictor, check_prompts
 from sam2long.cli.saying import say
-from sam2long.cli.track_job import TrackJob, failed, id_map, say_what_is_shown
+from sam2long.cli.track_job import TrackJob, cannot_begin, id_map, say_what_is_shown
 from sam2long.cli.track_video import open_video
 from sam2long.files import replacing
 from sam2long.views.visualize import UInt8Array, side_by_side
@@ -38,8 +38,8 @@ def write_preview(job: TrackJob) -> None:
             job.results.path.mkdir(parents=True, exist_ok=True)
             with replacing(job.results.preview) as part:
                 _in_rows(pictures).save(part, format="PNG")
-        except (ValueError, OSError, RuntimeError) as error:
-            raise failed(job, error) from error
+        except (ValueError, OSError, RuntimeError, MemoryError) as error:
+            raise cannot_begin(error) from error
     say(f"preview  {job.results.preview}")
 
 

@@ -23,12 +23,25 @@ def read_prompt_file(path: Path) -> list[Prompt]:
         entries = json.loads(path.read_text(encoding="utf-8-sig"), object_pairs_hook=_no_duplicates)
     except FileNotFoundError:
         raise UserError(f"{path}: no such file") from None
-    except (OSError, UnicodeDecodeError, ValueError) as error:
+    except UnicodeDecodeError:
+        raise UserError(f"{path}: not text in UTF-8; save it in that encoding") from None
+    except RecursionError:
+        raise UserError(f"{path}: its brackets are nested too deeply for a list of prompts") from None
+    except (OSError, ValueError) as error:
         raise UserError(f"{path}: not a readable JSON file ({error})") from None
     try:
-        return prompts_of_entries(entries, path)
+        return prompts_of_entries(_of_run(entries) if isinstance(entries, dict) else entries, path)
     except UserError as error:
         raise UserError(f"{path}: {error}") from None
+
+
+def _of_run(content: dict[str, Any]) -> Any:
+    """The list in a `run.json`, which holds one beside much else; corrections take the place of what they correct."""
+    try:
+        rounds = [content, *content["corrections"]]
+        return list({(entry["frame"], entry["obj_id"]): entry for of in rounds for entry in of["prompts"]}.values())
+    except (KeyError, TypeError):
+        return content
 
 
 def prompts_of_entries(entries: Any, path: Path) -> list[Prompt]:
@@ -75,7 +88,7 @@ def _prompts(where: str, entry: Any, path: Path) -> list[Prompt]:
 
 def _mask_prompts(where: str, entry: dict[str, Any], frame_idx: int, origin: str, path: Path) -> list[Prompt]:
     name = entry["mask"]
-    if not isinstance(name, str):
+    if not isinstance(name, str) or not name or "\0" in name:
         raise UserError(f"{where}.mask: expected the path of an image, got {name!r}")
     obj_id = _integer(f"{where}.obj_id", entry["obj_id"]) if "obj_id" in entry else None
     try:

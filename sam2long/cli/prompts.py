@@ -43,9 +43,14 @@ class Prompt:
     origin: str = field(default="", compare=False)
 
     @property
+    def is_lost(self) -> bool:
+        """Whether it is a run's of before, whose mask cannot be read any more."""
+        return self.mask_file is not None and self.mask is None
+
+    @property
     def is_positive(self) -> bool:
         """Whether it says where the object is, not only where it is not."""
-        return self.mask is not None or self.box is not None or 1 in self.labels
+        return self.mask_file is not None or self.mask is not None or self.box is not None or 1 in self.labels
 
 
 def point_option(text: str) -> tuple[Point, int]:
@@ -155,6 +160,12 @@ def _check_pixels(prompt: Prompt, size: str) -> None:
         raise UserError(f"coordinates are pixels of {size}; {shown} are fractions of it: multiply by its size")
 
 
+def without(earlier: Sequence[Prompt], later: Sequence[Prompt]) -> list[Prompt]:
+    """The earlier prompts whose object and frame no later one shows again."""
+    again = {(prompt.frame_idx, prompt.obj_id) for prompt in later}
+    return [prompt for prompt in earlier if (prompt.frame_idx, prompt.obj_id) not in again]
+
+
 def add_to_predictor(predictor: Any, inference_state: Any, prompt: Prompt, frame_idx: int | None = None) -> Any:
     """Hand one prompt to a `SAM2LongVideoPredictor`.
 
@@ -164,6 +175,11 @@ def add_to_predictor(predictor: Any, inference_state: Any, prompt: Prompt, frame
     Returns:
         (frame_idx, obj_ids, video_res_masks) as SAM 2 gives them.
     """
+    if prompt.is_lost:
+        raise UserError(
+            f"mask {prompt.mask_file} is gone, or is not what it was, and no state was saved that holds it: bring it "
+            "back, or track anew with --overwrite"
+        )
     target = {"frame_idx": prompt.frame_idx if frame_idx is None else frame_idx, "obj_id": prompt.obj_id}
     if prompt.mask is not None:
         return predictor.add_new_mask(inference_state, mask=prompt.mask, **target)

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 
 from sam2long.cli.errors import UserError
 from sam2long.cli.frame_choice import among_chosen
-from sam2long.cli.prompts import Prompt, add_to_predictor
+from sam2long.cli.prompts import Prompt, add_to_predictor, without
 from sam2long.cli.run_record import RunRecord
 from sam2long.cli.saying import say
 from sam2long.cli.track_job import TrackJob
@@ -69,25 +69,29 @@ class Rounds:
     def begin(self) -> Round:
         """The next pass, its state made or loaded and its prompts added; from here on the folder holds this run.
 
+        Whatever is raised before, the folder is as it was.
+
         Raises:
             UserError: if a state cannot be read, or the folder cannot be written.
+            FrameError: if a prompted frame cannot be read.
         """
         number = self._record.num_corrections
         if self._job.going == "correct":
-            return self._correct(number + 1)
+            return self._correct()
         if self._record.is_begun and self._job.results.state(number).exists():
             return self._go_on(number)
         if number:
             return self._correct_again(number)
-        self._record.begin_run(self._job)
-        self._job.results.begin(self._record.content)
         # Masks of past frames wait in host memory, so that a GPU's does not fill up over a long video.
         state = self._predictor.init_state(
             self._source, offload_state_to_cpu=True, max_pending_frames=self._job.max_pending
         )
         prompted = among_chosen(self._job.prompts, self._chosen)
         start = (max if self._job.direction == "backward" else min)(prompt.frame_idx for prompt in prompted)
-        return self._pass(0, state, prompted, start, self._job.direction)
+        begun = self._pass(0, state, prompted, start, self._job.direction)
+        self._record.begin_run(self._job)
+        self._job.results.begin(self._record.content)
+        return begun
 
     def _go_on(self, number: int) -> Round:
         state = self._load(number)
@@ -100,25 +104,37 @@ class Rounds:
         say(f"resumed  at frame {self._chosen[(open_pass.remaining or open_pass.then)[0]]}" if left else "resumed")
         return Round(number, state, frames, left)
 
-    def _correct(self, number: int) -> Round:
-        """By the job's prompts, from their first frame on; what was not tracked yet is tracked with them."""
+    def _correct(self) -> Round:
+        """By the job's prompts, from their first frame on; what was not tracked yet is tracked with them.
+
+        A correction that was killed before its first state becomes part of this one, which overwrites its masks.
+        """
+        record, prompts = self._record, list(self._job.prompts)
+        again = record.correction() if record.has_unsaved_correction else None
+        number = record.num_corrections + (again is None)
         state = self._load(number - 1)
-        prompted = among_chosen(self._job.prompts, self._chosen)
-        start, direction = _course(
-            [prompt.frame_idx for prompt in prompted],
-            self._job.direction,
-            self._predictor.session(state).open_pass,
-        )
-        self._record.add_correction(self._job.prompts, start, direction)
+        prompted = [prompt.frame_idx for prompt in among_chosen(prompts, self._chosen)]
+        start, direction = _course(prompted, self._job.direction, self._predictor.session(state).open_pass)
+        if again is not None:
+            kept = without(again[0], prompts)
+            if kept:
+                say(f"with     the correction on frame {kept[0].frame_idx}, which was interrupted")
+            prompts = [*kept, *prompts]
+            start, direction = _over_both(start, direction, *again[1:])
+        begun = self._pass(number, state, among_chosen(prompts, self._chosen), start, direction)
+        if again is not None:
+            record.drop_correction()
+        record.add_correction(prompts, start, direction)
         self._note_begin()
-        return self._pass(number, state, prompted, start, direction)
+        return begun
 
     def _correct_again(self, number: int) -> Round:
         """A correction that was killed before its first state."""
         prompts, start, direction = self._record.correction()
         state = self._load(number - 1)
+        begun = self._pass(number, state, among_chosen(prompts, self._chosen), start, direction)
         self._note_begin()
-        return self._pass(number, state, among_chosen(prompts, self._chosen), start, direction)
+        return begun
 
     def _pass(self, number: int, state: Any, prompts: Sequence[Prompt], start: int, direction: str) -> Round:
         for prompt in prompts:
@@ -162,6 +178,13 @@ def _course(prompted: Sequence[int], direction: str, open_pass: Any) -> tuple[in
     if forward and backward:
         return min(prompted), "both"
     return (earliest, "forward") if forward else (latest, "backward")
+
+
+def _over_both(start: int, direction: str, other: int, others: str) -> tuple[int, str]:
+    """The course over the frames of two passes."""
+    if direction == others == "backward":
+        return max(start, other), direction
+    return min(start, other), direction if direction == others else "both"
 
 
 def _nothing() -> Generator[Any, None, None]:

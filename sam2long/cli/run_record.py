@@ -11,6 +11,7 @@ from dataclasses import asdict
 from datetime import datetime, timezone
 from pathlib import Path
 from time import monotonic
+from types import MappingProxyType
 from typing import Any
 
 import numpy as np
@@ -24,6 +25,8 @@ from sam2long.cli.track_job import TrackJob
 
 # What a run must share with the one that it goes on with or corrects; of a correction, the direction is its own.
 _SHARED = ("num_frames", "height", "width", "frames", "memory_tree", "settings")
+_CORRECTION = {"prompts", "prompts_sha256", "start", "direction"}
+_NOT_KNOWN: Mapping[str, str] = MappingProxyType({})
 
 
 class RunRecord:
@@ -40,13 +43,18 @@ class RunRecord:
         self._start = monotonic()
 
     @classmethod
-    def of(cls, job: TrackJob, num_frames: int | None, height: int, width: int) -> RunRecord:
+    def of(
+        cls, job: TrackJob, num_frames: int | None, height: int, width: int, frames: Mapping[str, str] = _NOT_KNOWN
+    ) -> RunRecord:
         """The record of a run that begins, or of the one that `job` goes on with or corrects.
+
+        Args:
+            frames: the video's fingerprint.
 
         Raises:
             UserError: if there is nothing to correct, or it was made with other settings.
         """
-        here = described(job, num_frames, height, width)
+        here = {**described(job, num_frames, height, width), "fingerprint": dict(frames)}
         there = None if job.going == "anew" else read_run(job.results.run)
         if there is None:
             if job.going == "correct":
@@ -54,7 +62,7 @@ class RunRecord:
             return cls(job.results, here)
         _require_same(job, there, here)
         record = cls(job.results, there)
-        if job.going == "correct" and not job.results.state(record.num_corrections).exists():
+        if job.going == "correct" and not record.has_state and not record.has_unsaved_correction:
             raise UserError(
                 f"--correct: {job.results.path} holds no saved state (interrupted early, or --save-every 0), so its "
                 "frames cannot be kept: track anew with all prompts and --overwrite"
@@ -65,6 +73,17 @@ class RunRecord:
     def is_begun(self) -> bool:
         """Whether a run was recorded before."""
         return bool(self.content["runs"])
+
+    @property
+    def has_state(self) -> bool:
+        """Whether a state was saved in the run, or in its last correction."""
+        return self._results.state(self.num_corrections).exists()
+
+    @property
+    def has_unsaved_correction(self) -> bool:
+        """Whether the last correction saved none, so that it can be begun again only from the state before it."""
+        last = self.num_corrections
+        return last > 0 and not self.has_state and self._results.state(last - 1).exists()
 
     @property
     def is_finished(self) -> bool:
@@ -103,17 +122,17 @@ class RunRecord:
             {"prompts": entries, "prompts_sha256": digest, "start": start, "direction": direction}
         )
 
-    def correction(self) -> tuple[list[Prompt], int, str]:
-        """The last one.
+    def drop_correction(self) -> None:
+        """Forget the last one: another takes its place."""
+        self.content["corrections"].pop()
 
-        Raises:
-            UserError: if a mask among its prompts is not what it was.
-        """
+    def correction(self) -> tuple[list[Prompt], int, str]:
+        """The last one: its prompts, its first frame among the chosen ones, its direction."""
         of = self.content["corrections"][-1]
         return _prompts(of, self._results.run), of["start"], of["direction"]
 
     def all_prompts(self) -> list[Prompt]:
-        """Those of the run and of its corrections."""
+        """Those of the run and of its corrections; masks whose files are lost are left out of them."""
         rounds = [self.content, *self.content["corrections"]]
         return [prompt for of in rounds for prompt in _prompts(of, self._results.run)]
 
@@ -126,6 +145,24 @@ class RunRecord:
         self.content["runs"][-1].update(ended=_now(), seconds=self.seconds, frames=frames, outcome=outcome)
         self.content["finished"] = outcome == "finished"
         self.write()
+
+    def note_overlay(self, fps: Any) -> None:
+        """Note what the overlay shows, and write.
+
+        Raises:
+            OSError: if that fails.
+        """
+        self.content["overlay"] = self._overlay(fps)
+        self.write()
+
+    def has_overlay(self, fps: Any) -> bool:
+        """Whether the overlay shows all corrections, at the pace that is asked for (None: whichever)."""
+        there = self.content.get("overlay")
+        is_shown = isinstance(there, dict) and there.get("corrections") == self.num_corrections
+        return is_shown and self._results.overlay.exists() and (fps is None or there == self._overlay(fps))
+
+    def _overlay(self, fps: Any) -> dict[str, Any]:
+        return {"corrections": self.num_corrections, "fps": None if fps is None else str(fps)}
 
     def write(self) -> None:
         self._results.write_run(self.content)
@@ -162,9 +199,11 @@ def read_run(path: Path) -> dict[str, Any] | None:
         content: dict[str, Any] = json.loads(path.read_text(encoding="utf-8"))
         if not {"settings", "prompts", "prompts_sha256", "corrections", "finished", "runs"} <= content.keys():
             raise ValueError("it is another command's or an older version's")
+        if not all(of.keys() >= _CORRECTION for of in content["corrections"]):
+            raise ValueError("its corrections are damaged")
     except FileNotFoundError:
         return None
-    except (OSError, ValueError, AttributeError) as error:
+    except (OSError, ValueError, AttributeError, TypeError, RecursionError) as error:
         raise UserError(f"cannot go on from {path}: {error}") from None
     return content
 
@@ -172,8 +211,7 @@ def read_run(path: Path) -> dict[str, Any] | None:
 def saved_prompts(path: Path) -> list[Prompt]:
     """The prompts of the run of a `run.json`; none where there is no such file.
 
-    Raises:
-        UserError: if a mask among them is not what it was.
+    Masks whose files are lost, or are not what they were, are left out of them.
     """
     content = read_run(path)
     return [] if content is None else _prompts(content, path)
@@ -201,16 +239,29 @@ def digest_of(prompts: Sequence[Prompt]) -> str:
 
 
 def _prompts(of: Mapping[str, Any], path: Path) -> list[Prompt]:
+    """As they were given; without their masks where a file of these is not what it was: a saved state holds them.
+
+    Raises:
+        UserError: for what is no list of prompts.
+    """
+    entries = of["prompts"]
+    with_masks = [entry for entry in entries if "mask" in entry] if isinstance(entries, list) else []
     try:
-        prompts = prompts_of_entries(of["prompts"], path)
+        prompts = prompts_of_entries(entries, path)
+        if digest_of(prompts) == of["prompts_sha256"]:
+            return prompts
     except UserError as error:
-        raise UserError(f"{path}: {error}") from None
-    if digest_of(prompts) != of["prompts_sha256"]:
-        raise UserError(f"{path}: a mask among the prompts is not what it was when the run began")
-    return prompts
+        if not with_masks:
+            raise UserError(f"{path}: {error}") from None
+    if not with_masks:
+        raise UserError(f"{path}: its prompts are not what they were when the run began")
+    others = [entry for entry in entries if entry not in with_masks]
+    lost = [Prompt(entry["frame"], entry["obj_id"], mask_file=Path(entry["mask"])) for entry in with_masks]
+    return [*lost, *(prompts_of_entries(others, path) if others else [])]
 
 
 def _require_same(job: TrackJob, there: Mapping[str, Any], here: Mapping[str, Any]) -> None:
+    from sam2long.frames.source import other_frames
     from sam2long.runner.output import differences
 
     names = _SHARED if job.going == "correct" else (*_SHARED, "direction")
@@ -220,7 +271,10 @@ def _require_same(job: TrackJob, there: Mapping[str, Any], here: Mapping[str, An
             f"{job.results.path} was made with other settings ({'; '.join(found[:3])}): give the same, or another "
             "folder"
         )
-    if job.going == "resume" and there["prompts_sha256"] != here["prompts_sha256"]:
+    if other := other_frames(there.get("fingerprint") or {}, here["fingerprint"]):
+        raise UserError(f"{job.results.path} was made of another video: its frame {other[0]} was another picture")
+    own = any(prompt.is_lost for prompt in job.prompts)  # read from the record
+    if job.going == "resume" and not own and there["prompts_sha256"] != here["prompts_sha256"]:
         raise UserError(
             f"{job.results.path} was made with other prompts: leave them out to go on with its own, or add some with "
             "--correct"

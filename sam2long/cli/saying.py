@@ -6,6 +6,7 @@ import argparse
 import logging
 import os
 import sys
+import warnings
 
 LEVELS = ("debug", "info", "warning", "error")
 
@@ -24,6 +25,9 @@ def set_up(args: argparse.Namespace) -> None:
     level = getattr(args, "log_level", None) or ("error" if quiet else "warning")
     logging.basicConfig(level=level.upper(), format="sam2long: %(levelname)s: %(message)s")
     logging.getLogger().setLevel(level.upper())
+    logging.getLogger("PIL").setLevel(max(logging.INFO, logging.getLogger().level))  # its debugging drowns ours
+    if quiet:
+        warnings.simplefilter("ignore")  # sam2's, of parts that it was built without
     as_json = bool(getattr(args, "json_progress", False))
     if quiet or as_json:
         os.environ["TQDM_DISABLE"] = "1"  # read when tqdm is imported, by sam2 too

@@ -10,6 +10,9 @@ from sam2long.cli.errors import UserError
 PRECISIONS = ("auto", "bf16", "fp16", "fp32")  # of `runner.tracking`, which `--help` does without
 
 
+_LARGEST = 4096  # pixels; four times SAM 2's own, and 256 times its attention
+
+
 def add_speed_arguments(how: Any) -> None:
     how.add_argument(
         "--image-size", metavar="PIXELS", type=int,
@@ -26,8 +29,8 @@ def check_speed(args: argparse.Namespace) -> None:
     """Raises UserError for what makes no sense."""
     if args.max_pending is not None and args.max_pending < 0:
         raise UserError(f"--max-pending {args.max_pending} must be 0 or more")
-    if args.image_size is not None and (args.image_size < 32 or args.image_size % 32):
-        raise UserError(f"--image-size {args.image_size} must be a multiple of 32")
+    if args.image_size is not None and (not 32 <= args.image_size <= _LARGEST or args.image_size % 32):
+        raise UserError(f"--image-size {args.image_size} must be a multiple of 32, from 32 to {_LARGEST}")
     if args.precision == "fp16":
         import torch
 

@@ -90,6 +90,12 @@ def failed(job: TrackJob, error: BaseException) -> UserError:
     return UserError(f"{reason} (what was tracked before is in {job.results.path})", exit_status=1)
 
 
+def cannot_begin(error: BaseException) -> UserError:
+    """What a run says that fails at its prompts, before anything in the folder has changed."""
+    is_bad_input = isinstance(error, (ValueError, OSError))  # a FrameError is the first
+    return UserError(str(error) or type(error).__name__, exit_status=2 if is_bad_input else 1)
+
+
 def say_what_is_shown(job: TrackJob) -> None:
     """How the masks among the prompts were understood, and what the embedded model is for."""
     for prompt in job.prompts:

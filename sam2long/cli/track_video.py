@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import sys
 from collections.abc import Sequence
 from functools import partial
@@ -12,12 +13,12 @@ from sam2long.cli.frame_choice import among_chosen
 from sam2long.cli.interrupt import until_interrupted
 from sam2long.cli.live_exports import LiveExports
 from sam2long.cli.model import build_model
-from sam2long.cli.prompts import Prompt, check_prompts
+from sam2long.cli.prompts import Prompt, check_prompts, without
 from sam2long.cli.rounds import Round, Rounds
 from sam2long.cli.run_record import RunRecord
-from sam2long.cli.saying import say
+from sam2long.cli.saying import advise, say
 from sam2long.cli.state_saver import StateSaver, require_safetensors
-from sam2long.cli.track_job import TrackJob, failed, id_map, say_what_is_shown
+from sam2long.cli.track_job import TrackJob, cannot_begin, failed, id_map, say_what_is_shown
 from sam2long.cli.tree_outputs import TreeWatch
 
 if TYPE_CHECKING:
@@ -34,7 +35,7 @@ def track_video(job: TrackJob) -> None:
     if job.going != "anew":
         require_safetensors(f"--{job.going}")
     with open_video(job.video) as video, LiveExports(job, video) as exports:
-        record = RunRecord.of(job, len(video), video.height, video.width)
+        record = RunRecord.of(job, len(video), video.height, video.width, video.fingerprint())
         prompts = _checked_prompts(job, video, record)
         chosen = job.frames.of(len(video))
         shown = among_chosen(prompts, chosen)
@@ -47,9 +48,10 @@ def track_video(job: TrackJob) -> None:
             _track(job, source, chosen, record, watch, exports)
             watch.write_figures(video, job.results.path)
         exports.finish()
-        if job.overlay and not (job.going == "resume" and job.results.overlay.exists()):
+        if job.overlay and not record.has_overlay(job.fps):
             with late_step("the overlay", f"masks and scores are in {job.results.path}"):
                 _write_overlay(job, source, shown)
+                record.note_overlay(job.fps)
 
 
 def open_video(video: str) -> FrameSource:
@@ -59,23 +61,26 @@ def open_video(video: str) -> FrameSource:
         UserError: if it cannot be read.
     """
     from sam2long.frames import open_frames
+    from sam2long.weights_file import what_stands_there
 
     try:
         return open_frames(video)
     except (OSError, ValueError, ImportError) as error:
-        raise UserError(str(error)) from error
+        trouble = what_stands_there(video) if os.path.isfile(video) else None
+        raise UserError(f"{error}: {trouble}" if trouble else str(error)) from error
 
 
 def _checked_prompts(job: TrackJob, video: FrameSource, record: RunRecord) -> list[Prompt]:
     """All that is shown of the video, now and before."""
     earlier = record.all_prompts() if record.is_begun else []
-    again = {(prompt.frame_idx, prompt.obj_id) for prompt in job.prompts}
-    kept = [prompt for prompt in earlier if (prompt.frame_idx, prompt.obj_id) not in again]
-    prompts = [*kept, *job.prompts] if job.going == "correct" else earlier or list(job.prompts)
+    prompts = [*without(earlier, job.prompts), *job.prompts] if job.going == "correct" else earlier or list(job.prompts)
     if job.going != "resume" or not earlier:  # a corrected frame has two, the run's and the correction's
         check_prompts(prompts, num_frames=len(video), height=video.height, width=video.width)
     if job.direction == "backward" and all(prompt.frame_idx == 0 for prompt in job.prompts):
         raise UserError("--direction backward: there is nothing before frame 0; show the object on a later frame")
+    last = len(video) - 1
+    if job.direction == "forward" and last > 0 and all(prompt.frame_idx == last for prompt in job.prompts):
+        advise(f"nothing comes after frame {last}, the last: --direction backward or both tracks the frames before it")
     return prompts
 
 
@@ -96,7 +101,10 @@ def _track(
     predictor = build_model(job.settings)
     rounds = Rounds(job, source, chosen, record, predictor, watch)
     with torch.inference_mode(), computing_in(predictor.device, job.precision), watch:
-        current = rounds.begin()
+        try:
+            current = rounds.begin()
+        except (FrameError, OSError, RuntimeError, MemoryError) as error:
+            raise cannot_begin(error) from error
         try:
             _write_round(job, source, chosen, record, predictor, current, exports)
         except (FrameError, OSError, RuntimeError, MemoryError) as error:  # a damaged frame, a full disk, a full GPU

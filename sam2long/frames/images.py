@@ -37,6 +37,8 @@ _COMPANION = re.compile(
     re.IGNORECASE,
 )
 
+_NUMBER = re.compile(r"\d+([.,]\d+)*")
+
 JPEG_SUFFIXES = (".jpg", ".jpeg")
 IMAGE_SUFFIXES = (*JPEG_SUFFIXES, ".png", ".tif", ".tiff", ".bmp", ".webp")
 
@@ -169,7 +171,24 @@ def list_images(folder: Path) -> list[Path]:
         logger.warning("%s: reading its %d JPEGs, not its %d other images", folder, len(jpegs), len(names) - len(jpegs))
         names = jpegs
     names = _without_companions(folder, names)
+    _warn_of_several_kinds(folder, names)
     return [folder / name for name in names]
+
+
+def _warn_of_several_kinds(folder: Path, names: list[str]) -> None:
+    """Log that a folder's images are named in several ways, or JPEGs among others: not all of them may be frames."""
+    kinds: dict[str, list[str]] = {}
+    for name in names:
+        stem, suffix = os.path.splitext(name.casefold())
+        kind = _NUMBER.sub("#", stem) + (".jpg" if suffix in JPEG_SUFFIXES else suffix)
+        kinds.setdefault(kind, []).append(name)
+    if len(kinds) > 1:
+        by_size = sorted(kinds.values(), key=len, reverse=True)
+        shown = ", ".join(f"{len(of)} as {of[0]}" for of in by_size[:3]) + (", ..." if len(kinds) > 3 else "")
+        logger.warning(
+            "%s: all its %d images are read as frames, though named in %d ways (%s): move those that are none",
+            folder, len(names), len(kinds), shown,
+        )  # fmt: skip
 
 
 def _without_companions(folder: Path, names: list[str]) -> list[str]:

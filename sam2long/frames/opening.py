@@ -64,6 +64,8 @@ def open_frames(video: Any, *, upright: bool = True) -> FrameSource:
 
 
 def _open_path(name: str, upright: bool) -> FrameSource:
+    if not name:
+        raise ValueError("the video's path is empty: the current folder is .")
     if is_live(name):
         raise ValueError(
             f"{name} is live: its number of frames is not known before it ends; "
@@ -76,6 +78,8 @@ def _open_path(name: str, upright: bool) -> FrameSource:
     path = Path(name)
     if path.is_dir():
         return open_image_folder(path, upright=upright)
+    if path.is_symlink() and not path.exists():
+        raise FileNotFoundError(f"{name} is a link that leads nowhere")
     if not path.exists():
         raise FileNotFoundError(f"no file or folder {name}")
     if path.suffix.lower() in IMAGE_SUFFIXES:

@@ -2,16 +2,25 @@
 
 from __future__ import annotations
 
+import logging
 import threading
+from collections.abc import Sequence
+from fractions import Fraction
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 from PIL import Image
 
+from sam2long.frames.display import Display
 from sam2long.frames.forks import follow_forks, leave_behind
 from sam2long.frames.images import has_pages, image_as_frame, upright_size
 from sam2long.frames.same_file import identity_of, require_same
 from sam2long.frames.source import Frame, FrameError, FrameSource, normalise_index, require_size
+
+logger = logging.getLogger(__name__)
+
+_TIMED = ("APNG", "GIF", "PNG", "WEBP")
 
 
 class ImagePages(FrameSource):
@@ -25,6 +34,7 @@ class ImagePages(FrameSource):
         self._path, self._upright = path, upright
         self._lock = threading.Lock()
         self._image: Any = None
+        self._display: Display | None = None
         self._identity = identity_of(path)
         self._first = 0
         image = self._opened()
@@ -43,6 +53,27 @@ class ImagePages(FrameSource):
 
     def name(self, frame_idx: int) -> str:
         return f"{self._path.stem}_{normalise_index(frame_idx, len(self)):05d}"
+
+    @property
+    def display(self) -> Display:  # type: ignore[override]  # made when it is asked for: it takes decoding all frames
+        """How long an animation shows each frame; the pages of a TIFF have no times."""
+        if self._display is None:
+            with self._lock:
+                self._display = _display(self._durations())
+        return self._display
+
+    def _durations(self) -> list[float]:
+        """Of the frames, in milliseconds; 0 where the file does not say, or breaks off."""
+        durations = [0.0] * len(self)
+        try:
+            with Image.open(self._path) as image:
+                for frame_idx in range(len(self) if image.format in _TIMED else 0):
+                    image.seek(self._first + frame_idx)
+                    image.load()  # WebP says it then
+                    durations[frame_idx] = float(image.info.get("duration", 0))
+        except Exception as error:  # whatever a decoder says about damaged bytes
+            logger.debug("%s: no more frame times: %s", self._path, error)
+        return durations
 
     def _read(self, frame_idx: int) -> Frame:
         with self._lock:
@@ -91,3 +122,14 @@ class ImagePages(FrameSource):
                     f"page {page} of {self._path} has {width}x{height} pixels, the first {self.width}x{self.height}: "
                     "a video's frames have one size; save the pages that are meant as images in a folder"
                 )
+
+
+def _display(durations: Sequence[float]) -> Display:
+    """Frames that are shown so long, in milliseconds."""
+    if len(durations) < 2 or min(durations) <= 0:
+        return Display()
+    microseconds = [round(1000 * duration) for duration in durations]
+    rate = Fraction(1_000_000 * len(durations), sum(microseconds)).limit_denominator(1001)
+    starts = np.cumsum([0, *microseconds[:-1]]).astype(np.int64)
+    is_even = len(set(microseconds)) == 1
+    return Display(rate, ticks=None if is_even else starts, tick=Fraction(1, 1_000_000))

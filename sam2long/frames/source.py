@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import hashlib
 from abc import ABC, abstractmethod
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from types import TracebackType
 from typing import Any
 
@@ -47,6 +48,7 @@ class FrameSource(ABC):
     width: int
     display: Display = Display()
     """When frames are shown and how wide pixels are, where the source says so."""
+    _fingerprint: dict[str, str] | None = None
 
     @abstractmethod
     def __len__(self) -> int:
@@ -71,6 +73,23 @@ class FrameSource(ABC):
         """The stem for files written about frame `frame_idx`; unique within the video."""
         return f"{normalise_index(frame_idx, len(self)):05d}"
 
+    def fingerprint(self) -> dict[str, str]:
+        """Digests of the first, middle and last frame that can be read, by their numbers as text (for JSON).
+
+        Read once: two videos of one size and length are told apart by it.
+        """
+        if self._fingerprint is None:
+            last = len(self) - 1
+            found = {t: self._digest(t) for t in sorted({0, last // 2, last})}
+            self._fingerprint = {str(t): digest for t, digest in found.items() if digest is not None}
+        return self._fingerprint
+
+    def _digest(self, frame_idx: int) -> str | None:
+        try:
+            return hashlib.sha256(self._read(frame_idx).tobytes()).hexdigest()
+        except Exception:  # whatever a source says of a broken frame: nothing else depends on it
+            return None
+
     def __deepcopy__(self, memo: dict[int, Any]) -> FrameSource:
         """A copied inference state reads the same source."""
         return self
@@ -85,6 +104,11 @@ class FrameSource(ABC):
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
         self.close()
+
+
+def other_frames(there: Mapping[str, str], here: Mapping[str, str]) -> list[int]:
+    """The frames that differ between two fingerprints; what one of them lacks tells nothing."""
+    return sorted(int(t) for t in there.keys() & here.keys() if there[t] != here[t])
 
 
 def normalise_index(frame_idx: int, num_frames: int) -> int:

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from itertools import repeat
 
 import torch.nn.functional as F
 from torch import Tensor
 
+from sam2long.model.colours import hue_saturation
 from sam2long.model.host_copies import ToHost
 from sam2long.model.image_features import ImageFeatures
 from sam2long.search.policy import Want
@@ -28,13 +29,16 @@ class EvidenceOfMasks:
 
     def __init__(self, wants: Iterable[Want], logits: Tensor, features: ImageFeatures) -> None:
         masks = logits > 0
-        compute = {
+        image = features.image
+        compute: dict[Want, Callable[[], Tensor]] = {
             "masks": lambda: masks,
             "maskness": lambda: maskness(logits.float(), masks),
             "appearance": lambda: appearance(masks, features),
         }
+        if image is not None:
+            compute["colours"] = lambda: hue_saturation(image)
         self._num_rows, self._num_masks = logits.shape[:2]
-        self._wanted = {want: ToHost(compute[want]()) for want in sorted(wants)}
+        self._wanted = {want: ToHost(compute[want]()) for want in sorted(wants) if want in compute}
 
     def of_rows(self) -> list[list[Evidence]]:
         """By row and mask; waits for the device."""
@@ -42,12 +46,14 @@ class EvidenceOfMasks:
         masks = arrived["masks"].numpy() if "masks" in arrived else None
         quality = arrived["maskness"].tolist() if "maskness" in arrived else None
         looks = arrived["appearance"].numpy() if "appearance" in arrived else None
+        colours = arrived["colours"].numpy() if "colours" in arrived else None
         return [
             [
                 Evidence(
                     None if masks is None else masks[row, k],
                     None if quality is None else quality[row][k],
                     None if looks is None else looks[row, k],
+                    colours=colours,
                 )
                 for k in range(self._num_masks)
             ]

@@ -20,11 +20,13 @@ class ImageFeatures:
     Attributes:
         vision_feats, vision_pos: per level, [HW, 1, C].
         feat_sizes: per level, (H, W).
+        image: [1, 3, S, S], as SAM 2 normalises it; None where only the features were kept.
     """
 
     vision_feats: list[Tensor]
     vision_pos: list[Tensor]
     feat_sizes: list[tuple[int, int]]
+    image: Tensor | None = None
 
 
 class ImageModel(Protocol):

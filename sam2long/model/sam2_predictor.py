@@ -87,6 +87,8 @@ else:
         from sam2.build_sam import HF_MODEL_ID_TO_FILENAMES as OFFICIAL_MODELS
         from sam2.sam2_video_predictor import SAM2VideoPredictor, SAM2VideoPredictorVOS
     except ImportError as error:
+        if error.name is not None and error.name.split(".")[0] != "sam2":  # what sam2 itself needs
+            raise
         raise ImportError(f"sam2long needs sam2 >= 1.1, found {_found_sam2()}: {error}") from error
     SAM2_FOLDER = Path(sam2.__path__[0])  # where its `configs` lie
 

@@ -102,8 +102,8 @@ class StepwisePredictor(SAM2VideoPredictor):
             # As SAM 2's `_get_image_feature` does, which launches every kernel anew.
             image = inference_state["images"][frame_idx].to(inference_state["device"]).float().unsqueeze(0)
             inference_state["cached_features"] = {frame_idx: (image, self.encode_images(image))}
-        _, _, feats, pos, sizes = self._get_image_feature(inference_state, frame_idx, 1)
-        return ImageFeatures(feats, pos, sizes)
+        image, _, feats, pos, sizes = self._get_image_feature(inference_state, frame_idx, 1)
+        return ImageFeatures(feats, pos, sizes, image)
 
     def encode_memory(self, features: ImageFeatures, mask_logits: Tensor, object_score_logits: Tensor) -> Tensor:
         """Spatial memories of tracked masks.

@@ -42,7 +42,7 @@ class AppearanceRule:
         learned_from: how many frames the usual similarity is learned from, so that it suits the model and the object.
     """
 
-    share: float = 0.85
+    share: float = 0.8
     learned_from: int = 10
 
     def policy(self, name: str) -> Policy:

@@ -82,4 +82,5 @@ def combined(name: str, *policies: Policy) -> Policy:
         advance=parts.advance,
         remember=policies[remembering[0]].remember if remembering else remember_as_paper,
         audit=audit and replace(audit, suspects=parts.suspects, judge=parts.judge),
+        needs=tuple(dict.fromkeys(module for policy in policies for module in policy.needs)),
     )

@@ -62,10 +62,8 @@ def _distractor_in_sight(mask: Mask, chosen: Candidate, decoded: Sequence[Candid
 
 def largest_component(mask: Mask) -> Mask:
     """The largest 8-connected part of a mask; the mask itself if it is empty."""
-    try:
-        from scipy import ndimage
-    except ImportError as error:
-        raise ImportError("the policy 'distractor' needs SciPy: pip install 'sam2long[policies]'") from error
+    from scipy import ndimage
+
     labels, count = ndimage.label(mask, structure=np.ones((3, 3), dtype=int))
     if not count:
         return mask
@@ -94,4 +92,5 @@ POLICY = Policy(
     note=note_told_apart,
     advance=advance_areas,
     remember=remember_told_apart,
+    needs=("scipy",),
 )

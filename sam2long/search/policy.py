@@ -22,8 +22,8 @@ from sam2long.config import MemoryTreeConfig
 from sam2long.search.selection import Candidate, RememberedFrame, SelectFunction, choose_memory, select_candidates
 
 FrameT = TypeVar("FrameT", bound=RememberedFrame)
-Want = Literal["masks", "maskness", "appearance"]
-WANTS: frozenset[Want] = frozenset({"masks", "maskness", "appearance"})
+Want = Literal["masks", "maskness", "appearance", "colours"]
+WANTS: frozenset[Want] = frozenset({"masks", "maskness", "appearance", "colours"})
 Note = tuple[float, ...]
 
 
@@ -103,7 +103,7 @@ class Policy:
     Attributes:
         name: under which it is listed, saved and shown; give your own one of its own.
         wants: evidence about every candidate mask that is computed on the device and copied to the host with the
-            scores: "masks" (low-res), "maskness", "appearance".
+            scores: "masks" (low-res), "maskness", "appearance", "colours" (of the frame).
         propose: (the decoder's candidates of one slot, situation) -> the candidates of the slot. A candidate whose
             `occlusion_score` has another sign than the decoder's changes presence: its mask, object pointer and
             memory follow.
@@ -114,6 +114,7 @@ class Policy:
         remember: (memory, newest frame, config, capacity) -> memory. Frames have `frame_idx`, `predicted_iou`,
             `occlusion_score` and `note`. Called again, in order, over the committed past where a tree begins anew.
         audit: which chosen masks are followed backwards.
+        needs: modules of the extra `policies` that its functions import.
     """
 
     name: str = "custom"
@@ -124,6 +125,7 @@ class Policy:
     advance: AdvanceFunction | None = None
     remember: RememberFunction = remember_as_paper
     audit: Audit | None = None
+    needs: tuple[str, ...] = ()
 
     def __post_init__(self) -> None:
         object.__setattr__(self, "wants", frozenset(self.wants))

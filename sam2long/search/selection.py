@@ -47,6 +47,8 @@ class Evidence:
         maskness: mean of sigmoid(logit) over the mask's pixels, in [0.5, 1]; 0 for an empty mask.
         appearance: float32 [C], mean image feature under the mask, channels standardised over the frame; zeros for an
             empty mask.
+        colours: float32 [4800], the frame's histogram of hue (60) and saturation (80), the same for all its masks.
+        after_cut: whether a policy found a scene cut before the frame.
         sighting: where the mask was followed to, if it was (`sam2long.search.policy.Audit`).
     """
 
@@ -54,6 +56,8 @@ class Evidence:
     maskness: float | None = None
     appearance: NDArray[np.float32] | None = None
     sighting: Sighting | None = None
+    colours: NDArray[np.float32] | None = None
+    after_cut: bool = False
 
 
 @dataclass(frozen=True, slots=True)

@@ -15,9 +15,11 @@ from torch import Tensor
 from sam2long.state.prompt_checks import (
     check_frame,
     check_mask,
+    check_obj_id,
     check_points_or_box,
     check_values,
     untouched_by_failure,
+    warn_of_odd_mask,
     warn_of_odd_prompt,
 )
 from sam2long.state.restoring import RestoringPredictor
@@ -122,17 +124,21 @@ class InteractivePredictor(RestoringPredictor):
 
         Args:
             inference_state, frame_idx, obj_id: as in `add_new_points_or_box`.
-            mask: [height, width], True on the object; an empty one says that it is not there.
+            mask: [height, width], True on the object; an empty one says that it is not there. As SAM 2 takes it, all
+                that is not 0 (of a tensor, from 0.5 up) is the object, and another size than the frame's is resized.
 
         Returns:
             (frame_idx, obj_ids, logits), as `add_new_points_or_box` does.
 
         Raises:
             ValueError: if the mask has another shape, or the frame does not exist; nothing is registered then.
+        Warns of masks that hold more than one value beside 0 (logits, ids, ...), or are not of the frame's size.
         """
         with self._prompting(inference_state, frame_idx, obj_id):
             check_mask(mask)
-            return super().add_new_mask(inference_state, frame_idx, obj_id, mask)
+            answer: Answer = super().add_new_mask(inference_state, frame_idx, obj_id, mask)
+        warn_of_odd_mask(inference_state, mask, self.image_size)
+        return answer
 
     @contextmanager
     def _prompting(self, inference_state: dict[str, Any], frame_idx: int, obj_id: Any) -> Iterator[bool]:
@@ -140,6 +146,7 @@ class InteractivePredictor(RestoringPredictor):
         by_tree = self.tree_config(inference_state).num_pathways > 1
         if by_tree:
             check_frame(inference_state, frame_idx)
+            check_obj_id(obj_id)
         elif isinstance(frame_idx, Integral) and frame_idx < 0:  # SAM 2 takes it from the end, and tracks from it
             raise ValueError(f"frame_idx={frame_idx} is negative: frames count from 0")
         token = _prompts_a_tree.set(by_tree)

@@ -6,7 +6,7 @@ import math
 import warnings
 from collections.abc import Iterator
 from contextlib import contextmanager
-from numbers import Integral
+from numbers import Integral, Real
 from typing import Any
 
 import numpy as np
@@ -33,6 +33,16 @@ def check_frame(inference_state: dict[str, Any], frame_idx: Any) -> None:
     elif not 0 <= int(frame_idx) < inference_state["num_frames"]:
         last = inference_state["num_frames"] - 1
         raise ValueError(f"frame_idx={frame_idx} is out of range: the video has frames 0 to {last}")
+
+
+def check_obj_id(obj_id: Any) -> None:
+    """Refuse what is no name of an object: None, and NaN, which is not even itself.
+
+    Raises:
+        ValueError: naming it.
+    """
+    if obj_id is None or (isinstance(obj_id, Real) and math.isnan(obj_id)):
+        raise ValueError(f"obj_id={obj_id} names no object: give it a number or another hashable value")
 
 
 def check_values(points: Any, labels: Any, box: Any) -> None:
@@ -130,6 +140,39 @@ def check_mask(mask: Any) -> None:
         raise ValueError("mask holds NaN or infinite values; give True on the object and False elsewhere")
 
 
+def warn_of_odd_mask(inference_state: dict[str, Any], mask: Any, image_size: int) -> None:
+    """Warn, at the caller's line, of a mask that most likely means something else than SAM 2 takes it for.
+
+    Args:
+        image_size: S of the model, whose masks may have S x S pixels too.
+    """
+    if doubt := _doubt_of_mask(inference_state, mask, image_size):
+        warnings.warn(doubt, UserWarning, stacklevel=level_of_caller())
+
+
+def _doubt_of_mask(inference_state: dict[str, Any], mask: Any, image_size: int) -> str | None:
+    values = mask if isinstance(mask, torch.Tensor) else np.asarray(mask)
+    height, width = (int(side) for side in values.shape)
+    size = inference_state["video_height"], inference_state["video_width"]
+    doubts = []
+    if "bool" not in str(values.dtype):
+        is_tensor = isinstance(values, torch.Tensor)  # SAM 2 makes bool of anything else
+        given = values[values >= 0.5] if is_tensor else values[values != 0]
+        if len(given) and bool((given != given[0]).any()):
+            low, high, share = float(values.min()), float(values.max()), len(given) / (height * width)
+            taken = "from 0.5 up" if is_tensor else "but 0"
+            doubts.append(
+                f"holds values from {low:g} to {high:g}, of which all {taken} are the object "
+                f"({100 * share:.3g} % of the pixels): pass a bool mask, such as logits > 0, probs > 0.5 or ids == 3"
+            )
+    if (height, width) not in (size, (image_size, image_size)):
+        doubts.append(
+            f"is {height} x {width}, the frame {size[0]} x {size[1]} (height x width): it is resized, so it must show "
+            "the whole frame; pass one of the frame's size"
+        )
+    return f"the mask {'; and it '.join(doubts)}" if doubts else None
+
+
 @contextmanager
 def untouched_by_failure(inference_state: dict[str, Any], frame_idx: int, obj_id: Any) -> Iterator[None]:
     """If a prompt fails, forget it. SAM 2 registers object and prompt first; such an object would stop every pass."""
@@ -155,6 +198,8 @@ def untouched_by_failure(inference_state: dict[str, Any], frame_idx: int, obj_id
 def _numbers(name: str, value: Any) -> np.ndarray[Any, np.dtype[np.float64]]:
     try:
         numbers = value.detach().cpu().numpy() if isinstance(value, torch.Tensor) else np.asarray(value)
+        if numbers.dtype.kind not in "biuf":  # text that looks like numbers, complex numbers, objects
+            raise TypeError
         numbers = numbers.astype(np.float64)
     except (TypeError, ValueError) as error:
         raise ValueError(f"{name} must be numbers, got {value!r:.80}") from error

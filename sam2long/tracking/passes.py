@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import warnings
 from collections.abc import Iterator, Sequence
 from dataclasses import replace
 from typing import Any
@@ -11,6 +12,7 @@ import torch
 from sam2long.frame_bar import frame_bar
 from sam2long.frames import HeldFrames
 from sam2long.search.records import OnFrame
+from sam2long.state.inference_state import level_of_caller
 from sam2long.state.interactive import Answer, InteractivePredictor
 from sam2long.state.memories import FrameMemories
 from sam2long.state.session import SESSION_KEY, OpenPass, Session, TreePass
@@ -46,6 +48,12 @@ def run_course(predictor: InteractivePredictor, inference_state: dict[str, Any],
     """
     if isinstance(inference_state["images"], HeldFrames):
         raise ValueError("this inference state is of a stream: give its frames to track_frame, one by one")
+    num_frames = inference_state["num_frames"]
+    if course.start is not None and course.start >= num_frames and not course.reverse:
+        message = (
+            f"start_frame_idx={course.start} is beyond the video, which has frames 0 to {num_frames - 1}: none come"
+        )
+        warnings.warn(message, UserWarning, stacklevel=level_of_caller())
     if predictor.tree_config(inference_state).num_pathways == 1:
         _require_tree(course.on_frame)
         then = yield from run_as_sam2(predictor, inference_state, course)

@@ -19,6 +19,7 @@ import torch
 from torch import Tensor
 
 from sam2long.frames import HeldFrames, ModelFrames, open_frames
+from sam2long.frames.source import other_frames
 from sam2long.policies import POLICIES, PolicyLike, load_policy
 from sam2long.search.policy import PAPER, Policy
 from sam2long.state.archive import ArchiveReader, ArchiveWriter
@@ -78,6 +79,8 @@ def load_state(
     try:
         given = {"num_frames": len(source), "height": source.height, "width": source.width}
         _require_equal(path, "this video", about["video"], given)
+        if other := other_frames(about["frames"], source.fingerprint()):
+            raise ValueError(f"{path} was not saved with this video: frame {other[0]} was another picture there")
         offload = about["offload"]
         video_to_cpu = offload["video"] if offload_video_to_cpu is None else offload_video_to_cpu
         state_to_cpu = offload["state"] if offload_state_to_cpu is None else offload_state_to_cpu
@@ -107,7 +110,9 @@ def _about(predictor: InteractivePredictor, state: dict[str, Any]) -> dict[str, 
     """Facts about the save, as JSON each: anyone can read them from the file's header."""
     video = {"num_frames": state["num_frames"], "height": state["video_height"], "width": state["video_width"]}
     offload = {"video": state["offload_video_to_cpu"], "state": state["offload_state_to_cpu"]}
-    facts = {"model": _model_facts(predictor), "video": video, "offload": offload}
+    source = getattr(state["images"], "source", None)  # SAM 2 users may have put a tensor there
+    frames = {} if source is None else source.fingerprint()
+    facts = {"model": _model_facts(predictor), "video": video, "frames": frames, "offload": offload}
     return {name: json.dumps(values) for name, values in facts.items()}
 
 
@@ -242,7 +247,8 @@ def _read(path: Path) -> tuple[dict[str, Any], dict[str, Tensor]]:
     if metadata.get("version") != VERSION:
         raise ValueError(f"{path} is a saved state of version {metadata.get('version')}; this is version {VERSION}")
     with _damage_named(path):
-        return {name: json.loads(metadata[name]) for name in ("model", "video", "offload")}, tensors
+        about = {name: json.loads(metadata[name]) for name in ("model", "video", "offload")}
+        return {**about, "frames": json.loads(metadata.get("frames", "{}"))}, tensors  # older versions saved none
 
 
 @contextmanager

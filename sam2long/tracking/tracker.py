@@ -158,7 +158,7 @@ class TrackingPredictor(InteractivePredictor):
 
         Args:
             path: the file.
-            video: the same video, in whatever form `init_state` takes.
+            video: the same video, in whatever form `init_state` takes: its first, middle and last frame are compared.
             offload_video_to_cpu, offload_state_to_cpu: as in `init_state`; None as it was saved.
             preload: as in `init_state`.
             policy: None takes the one it was saved with: a listed one, or the predictor's own if it has that name.

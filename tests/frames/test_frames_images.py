@@ -187,3 +187,29 @@ def test_bad_paths_are_named(tmp_path: Path) -> None:
         open_frames(tmp_path)
     with pytest.raises(ValueError, match="empty"):
         open_frames([])
+
+
+@pytest.mark.parametrize(
+    ("stray", "kinds"),
+    [
+        ("mask_0001.png", "3 as f_0001.jpg, 1 as mask_0001.png"),
+        ("f_0001.png.jpg", "3 as f_0001.jpg, 1 as f_0001.png.jpg"),
+        ("f_0001_mask_1.jpg", "3 as f_0001.jpg, 1 as f_0001_mask_1.jpg"),
+        ("f_0001-annotated.jpg", "1 as f_0001-annotated.jpg"),
+        ("f_0001_gtFine.png", "1 as f_0001_gtFine.png"),
+        ("thumb.jpg", "1 as thumb.jpg"),
+        ("f_0004.png", "1 as f_0004.png"),
+    ],
+)
+def test_pictures_beside_frames_are_said(
+    stray: str, kinds: str, tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    for name in ("f_0001.jpg", "f_0002.JPEG", "F_10.jpg"):
+        Image.new("RGB", (8, 6)).save(tmp_path / name)
+    assert len(open_frames(tmp_path)) == 3
+    assert not caplog.messages
+    Image.new("RGB", (8, 6)).save(tmp_path / stray)
+    assert len(open_frames(tmp_path)) == 4
+    (line,) = caplog.messages
+    assert "all its 4 images are read as frames" in line
+    assert kinds in line

@@ -174,3 +174,29 @@ def test_a_matroska_file_that_breaks_off_is_said(keep: float, tmp_path: Path, ca
         said = [line for line in caplog.messages if "is cut off: its header says 2.4" in line]
         assert len(said) == (1 if keep < 1 else 0)
         assert (len(source) == 60) == (keep == 1)
+
+
+@pytest.mark.parametrize("suffix", ["png", "webp", "gif"])
+def test_animations_keep_their_times(suffix: str, tmp_path: Path) -> None:
+    """As shown: 0.1, 0.3, 0.1 and 0.5 seconds; whichever reader takes the file."""
+    if suffix == "gif":
+        pytest.importorskip("av")
+    pictures = [Image.new("RGB", (32, 32), (60 * k, 0, 0)) for k in range(4)]
+    for name, duration in (("uneven", [100, 300, 100, 500]), ("even", 40)):
+        path = tmp_path / f"{name}.{suffix}"
+        pictures[0].save(path, save_all=True, append_images=pictures[1:], duration=duration)
+    with open_frames(tmp_path / f"uneven.{suffix}") as source:
+        display = source.display
+        assert display.ticks is not None
+        assert [float(ticks * display.tick) for ticks in display.ticks] == [0, 0.1, 0.4, 0.5]
+        assert display.frame_rate == 4
+        assert source[3][0, 0, 0] > 150
+    with open_frames(tmp_path / f"even.{suffix}") as source:
+        assert (source.display.frame_rate, source.display.ticks) == (25, None)
+
+
+def test_pages_have_no_times(tmp_path: Path) -> None:
+    pictures = [Image.new("RGB", (32, 32), (60 * k, 0, 0)) for k in range(4)]
+    pictures[0].save(tmp_path / "pages.tif", save_all=True, append_images=pictures[1:])
+    display = open_frames(tmp_path / "pages.tif").display
+    assert (display.frame_rate, display.ticks) == (None, None)

@@ -8,6 +8,7 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
+from sam2.sam2_video_predictor import SAM2VideoPredictor
 from support import assert_same
 
 from sam2long import MemoryTreeConfig, SAM2LongVideoPredictor
@@ -159,3 +160,65 @@ def test_frames_that_a_tree_refuses(frame_idx: Any, predictor: SAM2LongVideoPred
     with pytest.raises(ValueError, match="frame_idx"):
         predictor.add_new_mask(state, frame_idx, 1, clip[1][0, 0])
     assert nothing_is_registered(state)
+
+
+HEIGHT, WIDTH = 96, 128
+MASK = np.zeros((HEIGHT, WIDTH), bool)
+MASK[40:70, 30:80] = True
+IDS = np.where(MASK, 1, 0) + 2 * np.roll(MASK, 50, axis=1)
+ODD_MASKS: dict[str, tuple[Any, str]] = {
+    "logits": (np.where(MASK, 8.0, -8.0), "holds values from -8 to 8, of which all but 0 are the object"),
+    "signs": (np.where(MASK, 1, -1), "values from -1 to 1"),
+    "probabilities": (np.where(MASK, 0.9, 0.1), r"values from 0.1 to 0.9, .*\(100 % of the pixels\)"),
+    "two greys": (np.where(MASK, 255, 128).astype(np.uint8), "values from 128 to 255"),
+    "ids": (IDS, "values from 0 to 2, .*pass a bool mask, .* or ids == 3"),
+    "ids, a tensor": (torch.from_numpy(IDS), "values from 0 to 2, of which all from 0.5 up are the object"),
+    "transposed": (MASK.T, "is 128 x 96, the frame 96 x 128 .*: it is resized"),
+    "half": (torch.from_numpy(MASK[::2, ::2].copy()), "is 48 x 64, the frame 96 x 128"),
+    "both": (np.where(MASK, 8.0, -8.0)[:50], "holds values .*; and it is 50 x 128"),
+}
+
+
+@pytest.mark.parametrize("kind", ODD_MASKS)
+def test_odd_masks_bring_one_warning_and_sam2s_answer(
+    kind: str, predictor: SAM2LongVideoPredictor, state: dict[str, Any], clip: Clip
+) -> None:
+    mask, message = ODD_MASKS[kind]
+    with pytest.warns(UserWarning, match=message) as caught:
+        *_, masks = predictor.add_new_mask(state, 0, 1, mask)
+    assert len(caught) == 1
+    assert caught[0].filename == __file__
+    again = predictor.init_state(clip[0][:3], memory_tree=MemoryTreeConfig(num_pathways=1))
+    assert torch.equal(masks, SAM2VideoPredictor.add_new_mask(predictor, again, 0, 1, mask)[2])
+
+
+@pytest.mark.parametrize("kind", [np.bool_, np.uint8, np.int64, np.float32, torch.bool, torch.float32])
+def test_masks_of_one_value_bring_none(kind: Any, predictor: SAM2LongVideoPredictor, state: dict[str, Any]) -> None:
+    model_size = np.zeros((predictor.image_size, predictor.image_size), bool)
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        warnings.filterwarnings("ignore", message="(?s).*cannot import name '_C'")
+        for mask in (MASK, MASK * 255, ~MASK & False, MASK | True, MASK * 3, model_size):
+            given = torch.from_numpy(mask).to(kind) if isinstance(kind, torch.dtype) else mask.astype(kind)
+            predictor.add_new_mask(state, 0, 1, given)
+
+
+@pytest.mark.parametrize("numbers", [[["5", "5"]], np.array([[5, 5]], object), np.array([[5 + 1j, 5]])])
+def test_points_that_are_no_numbers(numbers: Any, predictor: SAM2LongVideoPredictor, state: dict[str, Any]) -> None:
+    with pytest.raises(ValueError, match=r"points must be numbers, got .*5"):
+        predictor.add_new_points_or_box(state, 0, 1, points=numbers, labels=[1])
+    assert nothing_is_registered(state)
+
+
+@pytest.mark.parametrize("obj_id", [None, NAN, np.float32("nan")])
+def test_what_is_no_name_of_an_object(obj_id: Any, predictor: SAM2LongVideoPredictor, clip: Clip) -> None:
+    state = predictor.init_state(clip[0][:3])
+    with pytest.raises(ValueError, match=f"obj_id={obj_id} names no object"):
+        predictor.add_new_mask(state, 0, obj_id, MASK)
+    assert nothing_is_registered(state)
+
+
+def test_a_start_beyond_the_video_is_said(predictor: SAM2LongVideoPredictor, state: dict[str, Any]) -> None:
+    predictor.add_new_mask(state, 0, 1, MASK)
+    with pytest.warns(UserWarning, match="start_frame_idx=3 is beyond the video, which has frames 0 to 2"):
+        assert list(predictor.propagate_in_video(state, start_frame_idx=3)) == []

@@ -17,6 +17,7 @@ from safetensors.torch import save_file
 from saving_jobs import BRANCHY, NUM_FRAMES, PAPER, Clip, start, take
 
 from sam2long import MemoryTreeConfig, SAM2LongVideoPredictor
+from sam2long.frames import open_frames
 from sam2long.tracking import saving
 
 # -- the file --------------------------------------------------------------------------------------------------------
@@ -87,6 +88,33 @@ def test_another_video_or_model(
     monkeypatch.setattr(predictor, "num_maskmem", 5)
     with pytest.raises(ValueError, match="this model, but with num_maskmem 7, not 5"):
         predictor.load_state(saved_file, disks[0])
+
+
+def test_another_video_of_the_same_size(
+    predictor: SAM2LongVideoPredictor, disks: Clip, saved_file: Path, path: Path
+) -> None:
+    """Told by its first, middle and last frame; what cannot be read, or was not saved, tells nothing."""
+    backwards = disks[0][::-1].copy()
+    with pytest.raises(ValueError, match="not saved with this video: frame 0 was another picture there"):
+        predictor.load_state(saved_file, backwards)
+    for t in (0, 9, 19):
+        changed = disks[0].copy()
+        changed[t, 0, 0, 0] ^= 1
+        with pytest.raises(ValueError, match=f"frame {t} was another picture"):
+            predictor.load_state(saved_file, changed)
+    predictor.load_state(saved_file, list(disks[0]))
+    with safe_open(saved_file, "pt") as file:
+        metadata = file.metadata()
+        tensors = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118  not a dict
+    assert json.loads(metadata.pop("frames")).keys() == {"0", "9", "19"}
+    save_file(tensors, path, metadata)
+    predictor.load_state(path, backwards)  # an older version's
+
+
+def test_frames_that_cannot_be_read_are_no_fingerprint(disks: Clip) -> None:
+    frames = [*disks[0][:5]]
+    frames[4] = frames[4][:50]  # of another size
+    assert open_frames(frames).fingerprint().keys() == {"0", "2"}
 
 
 def test_a_save_that_fails_leaves_the_last_one(

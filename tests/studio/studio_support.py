@@ -1,0 +1,33 @@
+"""What tests of the studio share."""
+
+from __future__ import annotations
+
+import numpy as np
+
+from sam2long import MemoryTreeConfig
+from sam2long.studio import Studio
+from sam2long.studio.steps import Click
+from sam2long.studio.tracking import Progress
+
+# Every frame is in doubt, and the trees branch at once.
+BRANCHING = MemoryTreeConfig(uncertainty_threshold=100.0)
+RED, BLUE = Click(26, 43), Click(102, 53)  # on the disks of the clip's first frame
+
+
+def masks(studio: Studio) -> dict[int, dict[int, np.ndarray]]:
+    """By frame and object, as they would be exported."""
+    with studio._looking() as desk:
+        return {t: desk.masks(t) for t in range(desk.num_frames)}
+
+
+def same(one: dict[int, dict[int, np.ndarray]], other: dict[int, dict[int, np.ndarray]]) -> bool:
+    return one.keys() == other.keys() and all(
+        one[t].keys() == other[t].keys() and all(np.array_equal(one[t][k], other[t][k]) for k in one[t]) for t in one
+    )
+
+
+def finished(studio: Studio) -> Progress:
+    progress = studio.wait(120)
+    assert progress is not None
+    assert progress.outcome == "finished", progress
+    return progress
