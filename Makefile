@@ -26,7 +26,6 @@ demo: venv
 	$(BIN)/sam2long demo -o outputs/demo
 
 docs: venv
-	$(BIN)/pip install -q --no-build-isolation -e ".[docs]"
 	$(BIN)/python -m mkdocs build --strict
 
 # Runs them and stores what they show.

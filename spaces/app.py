@@ -1,7 +1,7 @@
 """The studio as a Hugging Face Space: `sam2long studio` on the port that a Space serves.
 
 Variables of the Space: SAM2LONG_CHECKPOINT, a file or an id of the hub ("demo": the small model that comes with the
-package, which knows synthetic sprites); SAM2LONG_SESSIONS, the folder work is kept in (on persistent storage, /data/...).
+package, which knows synthetic sprites); SAM2LONG_SESSIONS, the folder that work is kept in (persistent: /data/...).
 """
 
 from __future__ import annotations

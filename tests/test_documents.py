@@ -1,4 +1,4 @@
-"""The documents: the site builds without a warning, links lead somewhere, the papers are cited, containers fit the project."""
+"""The documents: the site builds without a warning, links lead somewhere, papers are cited, containers fit."""
 
 from __future__ import annotations
 
