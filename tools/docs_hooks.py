@@ -51,7 +51,7 @@ def on_page_markdown(markdown: str, *, page: Page, **_: Any) -> str:
     here = page.file.src_uri
     on_disk = next((source for source, name in PAGES.items() if name == here and name != "index.md"), f"docs/{here}")
     if here.startswith("notebooks/"):
-        on_disk = here
+        on_disk = here  # beside the notebook it was made from
 
     def to_page(match: re.Match[str]) -> str:
         mark, text, target, anchor = match.groups()
