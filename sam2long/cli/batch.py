@@ -45,11 +45,6 @@ def run(args: argparse.Namespace) -> int:
     settings = tracker_settings(args)
     tree = settings.model.memory_tree
     tasks = _tasks(args.jobs, args.out, tree)
-    for task in tasks:
-        if (described := task.finished_as()) is not None and described != task.described():
-            raise UserError(
-                f"{task.name} was tracked with another video or other prompts: remove {args.out / task.name}"
-            )
     about = {"memory_tree": asdict(tree)}
     return run_and_conclude(Job(tasks, settings, {args.out: about}, command_line()), args, str(args.out))
 
@@ -61,7 +56,7 @@ def _tasks(path: Path, output: Path, tree: MemoryTreeConfig) -> list[BatchTask]:
         UserError: naming the line.
     """
     try:
-        lines = path.read_text(encoding="utf-8").splitlines()
+        lines = path.read_text(encoding="utf-8-sig").split("\n")
     except (OSError, UnicodeDecodeError) as error:
         raise UserError(f"{path}: not a readable file ({error})") from None
     tasks: dict[str, BatchTask] = {}

@@ -159,7 +159,7 @@ def read_run(path: Path) -> dict[str, Any] | None:
         UserError: if it is another program's, or an older version's.
     """
     try:
-        content: dict[str, Any] = json.loads(path.read_text(encoding="utf-8"))
+        content: dict[str, Any] = json.loads(path.read_text(encoding="utf-8-sig"))
         if not {"settings", "prompts", "prompts_sha256", "corrections", "finished", "runs"} <= content.keys():
             raise ValueError("it is another command's or an older version's")
     except FileNotFoundError:

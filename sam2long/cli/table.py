@@ -59,7 +59,7 @@ def _measured(row: str, column: str, file: str) -> Cell:
     from sam2long.evaluation.table import measured_cell
 
     try:
-        return measured_cell(row, column, json.loads(Path(file).read_text(encoding="utf-8")), file)
+        return measured_cell(row, column, json.loads(Path(file).read_text(encoding="utf-8-sig")), file)
     except FileNotFoundError:
         raise UserError(f"{file} is missing: `sam2long eval ... --json {file}` writes it") from None
     except (OSError, ValueError) as error:

@@ -86,7 +86,7 @@ class TrackedResults:
 
     def _read(self, name: str, *keys: str) -> Any:
         try:
-            content = json.loads((self._folder / name).read_text(encoding="utf-8"))
+            content = json.loads((self._folder / name).read_text(encoding="utf-8-sig"))
         except ValueError as error:
             raise ValueError(f"{self._folder / name} is damaged: {error}") from error
         if missing := [key for key in keys if not isinstance(content, dict) or key not in content]:

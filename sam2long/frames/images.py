@@ -115,6 +115,17 @@ def upright_size(image: Image.Image, *, upright: bool) -> tuple[int, int]:
     return (image.height, image.width) if is_turned else (image.width, image.height)
 
 
+def warn_if_turned(what: Path, images: Sequence[Path]) -> None:
+    """Say once that a video is read as it is stored, where the EXIF tag of its first image would turn it."""
+    try:
+        with Image.open(images[0]) as image:
+            tag = image.getexif().get(_ORIENTATION, 1) if image.format != "TIFF" else 1
+    except Exception:  # no images, or none: whoever reads them says so
+        return
+    if tag != 1:
+        logger.warning("%s: EXIF orientation %s is ignored, as benchmarks and SAM 2 ignore it", what, tag)
+
+
 def read_image(path: Path, *, upright: bool = True) -> Frame:
     """The image file at `path` as uint8 RGB `[H, W, 3]`. Raises what Pillow raises, or ValueError."""
     with Image.open(path) as image:

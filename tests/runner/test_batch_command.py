@@ -58,7 +58,10 @@ def test_videos_with_prompts_of_all_kinds(tmp_path: Path, capfd: pytest.CaptureF
     jobs[1]["prompts"] = CLICK
     capfd.readouterr()
     assert batch(write_list(tmp_path, *jobs)) == 2
-    assert "other was tracked with another video or other prompts" in capfd.readouterr().err
+    assert (
+        "tracked when its frames or what is shown of it (masks, boxes, prompts) were other ones"
+        in capfd.readouterr().err
+    )
 
 
 @pytest.mark.parametrize(
