@@ -9,7 +9,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 import numpy as np
-from PIL import Image
+from PIL import Image, UnidentifiedImageError
 
 from sam2long.frames.same_file import identity_of, require_same
 from sam2long.frames.source import Frame, FrameError, FrameSource, normalise_index, require_size
@@ -67,9 +67,9 @@ class ImageFiles(FrameSource):
         except FileNotFoundError:
             raise
         except SeveralImagesError as error:
-            raise FrameError(str(self._paths[0]), 0, str(error)) from None
+            raise ImageFileError(str(self._paths[0]), 0, str(error)) from None
         except Exception as error:
-            raise FrameError(str(self._paths[0]), 0, f"not an image that Pillow can read ({error})") from error
+            raise ImageFileError(str(self._paths[0]), 0, _reason(error)) from error
 
     def __len__(self) -> int:
         return len(self._paths)
@@ -85,9 +85,22 @@ class ImageFiles(FrameSource):
             require_same(path, self._identities[frame_idx])
             return require_size(read_image(path, upright=self._upright), self.height, self.width)
         except FileNotFoundError as error:
-            raise FrameError(str(path), frame_idx, "the file has vanished since the video was opened") from error
+            raise ImageFileError(str(path), frame_idx, "the file has vanished since the video was opened") from error
         except Exception as error:  # whatever a decoder says about damaged bytes (OSError, SyntaxError, ...)
-            raise FrameError(str(path), frame_idx, str(error)) from error
+            raise ImageFileError(str(path), frame_idx, _reason(error)) from error
+
+
+class ImageFileError(FrameError):
+    """A frame that has a file of its own cannot be read."""
+
+    def __str__(self) -> str:
+        path = Path(self.source)
+        return f"frame {self.frame_idx} of {path.parent}, {path.name}: {self.reason}"
+
+
+def _reason(error: Exception) -> str:
+    """What Pillow says, without the file's name: the frame's error has that already."""
+    return "not an image that Pillow can read" if isinstance(error, UnidentifiedImageError) else str(error)
 
 
 class SeveralImagesError(ValueError):
