@@ -9,7 +9,7 @@ import sys
 from pathlib import Path
 
 import pytest
-from eval_trees import labels, write_davis, write_video
+from eval_trees import labels, write_davis, write_video, write_vos
 
 from sam2long.cli import main
 from sam2long.cli.evaluate import BENCHMARKS, LAYOUTS
@@ -73,15 +73,15 @@ def test_compares(trees: list[str], tmp_path: Path, capsys: pytest.CaptureFixtur
     assert run("davis2017", *trees, "--compare", f"bad={tmp_path / 'worse'}", tmp_path / "worse", *files) == 0
     written = json.loads((out / "c.json").read_text())
     assert written["global"]["J&F-Mean"] == 1
-    assert main(["table", "--cell", "mine", "DAVIS 2017", str(out / "c.json")]) == 0
-    rows = [line.split(" (measured")[0] for line in capsys.readouterr().out.splitlines() if "measured" in line]
-    assert rows == ["| mine (pred) | 100.0", "| mine (bad) | 50.0", "| mine (worse) | 50.0"]
     assert written["compared"]["bad"]["global"]["J&F-Mean"] == 0.5
     assert written["comparison"]["differences"]["bad"] == {
         "mean": -50, "low": "nan", "high": "nan", "better": 0, "worse": 2, "videos": 2,
     }  # fmt: skip
     assert "| a | 100.0 | 50.0 | 50.0 | -50.0 | -50.0 |" in (out / "c.md").read_text()
     assert "| bad | 50.0 | -50.0 | 0 / 2 of 2 |" in capsys.readouterr().out
+    assert main(["table", "--cell", "mine", "DAVIS 2017", str(out / "c.json")]) == 0
+    rows = [line.split(" (measured")[0] for line in capsys.readouterr().out.splitlines() if "measured" in line]
+    assert rows == ["| mine (pred) | 100.0", "| mine (bad) | 50.0", "| mine (worse) | 50.0"]
     assert (out / "c.png").read_bytes().startswith(b"\x89PNG")
     assert len((out / "c.csv").read_text().splitlines()) == 1 + 3 * 4
 

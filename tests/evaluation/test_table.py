@@ -76,7 +76,7 @@ def test_what_makes_no_table(evaluations: dict[str, Path], tmp_path: Path, capsy
         (["--cell", "a", "b", str(other)], "is no evaluation"),
         (
             ["--paper", "SAM 2.1 Tiny", "--cell", "a", "SAV val", perfect],
-            "'SAV val': of SAM 2.1 Tiny the paper has SA-V",
+            "'SAV val': of SAM 2.1 Tiny the paper",
         ),
         (["--cell", "a", "b", str(tmp_path / "none.json")], "none.json is missing"),
     ):

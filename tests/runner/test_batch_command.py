@@ -72,7 +72,7 @@ def test_videos_with_prompts_of_all_kinds(tmp_path: Path, capfd: pytest.CaptureF
         ({"video": "none", "prompts": CLICK}, "line 1: no file or folder"),
         (
             {"video": "one", "prompts": []},
-            "line 1: expected a list with one {...} for each object and frame and not an empty one",
+            "frame and not an empty one: nothing would be shown",
         ),
         ({"video": "one", "prompts": "none.json"}, "no such file"),
         ({"video": "one", "prompts": [{"frame": 9, "obj_id": 1, "points": [[1, 1]]}]}, "frame 9 is out of range"),
