@@ -23,7 +23,7 @@ from sam2long.cli.prompts import Prompt
 from sam2long.cli.track_job import TrackJob
 
 # What a run must share with the one that it goes on with or corrects; of a correction, the direction is its own.
-_SHARED = ("num_frames", "height", "width", "frames", "memory_tree", "settings")
+_SHARED = ("num_frames", "height", "width", "frames", "upright", "memory_tree", "settings")
 
 
 class RunRecord:
@@ -139,6 +139,7 @@ def described(job: TrackJob, num_frames: int | None, height: int, width: int) ->
         "height": height,
         "width": width,
         "frames": str(job.frames),
+        "upright": job.upright,
         "config": job.model.config,
         "checkpoint": str(job.model.checkpoint),
         "memory_tree": asdict(job.model.memory_tree),
@@ -214,6 +215,7 @@ def _require_same(job: TrackJob, there: Mapping[str, Any], here: Mapping[str, An
     from sam2long.runner.output import differences
 
     names = _SHARED if job.going == "correct" else (*_SHARED, "direction")
+    there = {"upright": True, **there}  # older runs do not say so
     found = list(differences({name: there.get(name) for name in names}, {name: here[name] for name in names}))
     if found:
         raise UserError(

@@ -31,7 +31,7 @@ def track_video(job: TrackJob) -> None:
     """
     if job.going != "anew":
         require_safetensors(f"--{job.going}")
-    with open_video(job.video) as video:
+    with open_video(job) as video:
         record = RunRecord.of(job, len(video), video.height, video.width)
         prompts = _checked_prompts(job, video, record)
         chosen = job.frames.of(len(video))
@@ -47,8 +47,8 @@ def track_video(job: TrackJob) -> None:
                 _write_overlay(job, source, shown)
 
 
-def open_video(video: str) -> FrameSource:
-    """The source of its frames.
+def open_video(job: TrackJob) -> FrameSource:
+    """The source of its video's frames.
 
     Raises:
         UserError: if it cannot be read.
@@ -56,7 +56,7 @@ def open_video(video: str) -> FrameSource:
     from sam2long.frames import open_frames
 
     try:
-        return open_frames(video)
+        return open_frames(job.video, upright=job.upright)
     except (OSError, ValueError, ImportError) as error:
         raise UserError(str(error)) from error
 

@@ -53,7 +53,9 @@ class TrackedResults:
         )
         self.video = str(video or run["video"])
         # A URL or a pipe of then is not read again unasked.
-        self.source = open_frames(self.video) if video or Path(self.video).exists() else None
+        self.source = (
+            open_frames(self.video, upright=run.get("upright", True)) if video or Path(self.video).exists() else None
+        )
         self.names = self._indexed(written, run["num_frames"])
 
     @property

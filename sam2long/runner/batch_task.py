@@ -31,6 +31,7 @@ class BatchTask:
         video: whatever `open_frames` takes as text.
         num_frames: how long it is.
         shown: the prompts, each object with at least one.
+        upright: whether images are turned as their EXIF tag says.
     """
 
     name: str
@@ -39,6 +40,7 @@ class BatchTask:
     shown: tuple[Prompt, ...]
     output: Path
     tree: MemoryTreeConfig
+    upright: bool = True
 
     @property
     def results(self) -> Sequence[str]:
@@ -64,7 +66,7 @@ class BatchTask:
         return digest([*of_video(self.video), ("prompts", prompts)])
 
     def open(self) -> FrameSource:
-        return open_frames(self.video)
+        return open_frames(self.video, upright=self.upright)
 
     def prompts(self, source: FrameSource) -> list[Prompt]:
         return list(self.shown)

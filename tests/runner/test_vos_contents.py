@@ -5,6 +5,7 @@ from __future__ import annotations
 import errno
 import json
 import shutil
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -41,7 +42,14 @@ def test_images_of_datasets_are_read_as_they_are_stored(tmp_path: Path, caplog: 
     item = layout.items()[0]
     assert [record.message.split(":")[0] for record in caplog.records] == [str(layout.frames / "alpha")]
     video = BoxVideo("alpha", item.images, (1, 2, 30, 40))
-    for task in (VosTask(item, tmp_path / "out", SAM2), BoxTask(video, tmp_path / "out", SAM2)):
+    own = BatchTask("alpha", str(layout.frames / "alpha"), 2, (), tmp_path / "out", SAM2)
+    with own.open() as source:  # a user's own videos are turned
+        assert np.array_equal(source[1], as_stored[::-1, ::-1])
+    for task in (
+        replace(own, upright=False),
+        VosTask(item, tmp_path / "out", SAM2),
+        BoxTask(video, tmp_path / "out", SAM2),
+    ):
         with task.open() as source:
             assert np.array_equal(source[1], as_stored)
 
