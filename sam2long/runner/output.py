@@ -7,7 +7,7 @@ import json
 import os
 import shutil
 from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any
 
@@ -77,6 +77,12 @@ def clear(task: Task, *, results: bool = False) -> None:
             for result in task.results if results else ():
                 path = task.output / result
                 shutil.rmtree(path) if path.is_dir() else path.unlink(missing_ok=True)
+
+
+def clear_left_over(task: Task) -> None:
+    """Remove what a process that has ended has left of a video half done, as far as the disk allows it."""
+    with suppress(OSError):
+        clear(task)
 
 
 def _hidden(task: Task, kind: str) -> Path:
