@@ -109,7 +109,7 @@ def _compose_file(folder: Path, name: str, overrides: Iterable[str]) -> DictConf
     place), so neither a user's YAML nor, in a Hydra application, sam2's would be found there.
     """
     if not name.endswith(".yaml"):  # Hydra reads no other suffix
-        return _compose_text((folder / name).read_text(encoding="utf-8"), [*overrides, _searching(folder)])
+        return _compose_text((folder / name).read_text(encoding="utf-8-sig"), [*overrides, _searching(folder)])
     instance = GlobalHydra.instance()
     before = instance.hydra
     instance.clear()

@@ -73,7 +73,7 @@ def _read(folder: Path, spec: ClipSpec, settings: Sequence[Setting], model: Mode
     """The clip's record as far as it is still true: same clip, same weights, same settings under each name."""
     path = _path(folder, spec)
     try:
-        record: dict[str, Any] = json.loads(path.read_text(encoding="utf-8")) if path.exists() else {}
+        record: dict[str, Any] = json.loads(path.read_text(encoding="utf-8-sig")) if path.exists() else {}
     except ValueError as error:
         raise DamagedRecordError(f"{path} is damaged ({error}); delete it, and the clip is tracked again") from error
     same_clip = all(record.get(name) == value for name, value in asdict(spec).items())

@@ -15,6 +15,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from sam2long.cli.errors import UserError
+from sam2long.cli.frame_choice import add_upright_argument
 from sam2long.cli.job_options import add_job_arguments, command_line, run_and_conclude, tracker_settings
 from sam2long.cli.prompt_file import prompts_of_entries, read_prompt_file
 from sam2long.cli.prompts import Prompt, check_prompts
@@ -36,6 +37,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         action="store_false",
         help="leave out SAM 2's post-processing",
     )
+    add_upright_argument(parser)
     parser.set_defaults(apply_postprocessing=True)  # as `track`
 
 
@@ -44,24 +46,19 @@ def run(args: argparse.Namespace) -> int:
 
     settings = tracker_settings(args)
     tree = settings.model.memory_tree
-    tasks = _tasks(args.jobs, args.out, tree)
-    for task in tasks:
-        if (described := task.finished_as()) is not None and described != task.described():
-            raise UserError(
-                f"{task.name} was tracked with another video or other prompts: remove {args.out / task.name}"
-            )
-    about = {"memory_tree": asdict(tree)}
+    tasks = _tasks(args.jobs, args.out, tree, upright=args.upright)
+    about = {"memory_tree": asdict(tree), **({} if args.upright else {"upright": False})}
     return run_and_conclude(Job(tasks, settings, {args.out: about}, command_line()), args, str(args.out))
 
 
-def _tasks(path: Path, output: Path, tree: MemoryTreeConfig) -> list[BatchTask]:
+def _tasks(path: Path, output: Path, tree: MemoryTreeConfig, *, upright: bool) -> list[BatchTask]:
     """The jobs of the list, checked against their videos.
 
     Raises:
         UserError: naming the line.
     """
     try:
-        lines = path.read_text(encoding="utf-8").splitlines()
+        lines = path.read_text(encoding="utf-8-sig").split("\n")
     except (OSError, UnicodeDecodeError) as error:
         raise UserError(f"{path}: not a readable file ({error})") from None
     tasks: dict[str, BatchTask] = {}
@@ -69,7 +66,7 @@ def _tasks(path: Path, output: Path, tree: MemoryTreeConfig) -> list[BatchTask]:
         if not line.strip():
             continue
         try:
-            task = _task(line, path, output, tree)
+            task = _task(line, path, output, tree, upright)
             if task.name in tasks:
                 raise UserError(f'two jobs write to {task.name}: give one another "output"')
         except UserError as error:
@@ -80,7 +77,7 @@ def _tasks(path: Path, output: Path, tree: MemoryTreeConfig) -> list[BatchTask]:
     return list(tasks.values())
 
 
-def _task(line: str, path: Path, output: Path, tree: MemoryTreeConfig) -> BatchTask:
+def _task(line: str, path: Path, output: Path, tree: MemoryTreeConfig, upright: bool) -> BatchTask:
     from sam2long.frames import open_frames
     from sam2long.runner import tracking
     from sam2long.runner.batch_task import BatchTask
@@ -94,13 +91,13 @@ def _task(line: str, path: Path, output: Path, tree: MemoryTreeConfig) -> BatchT
     if not isinstance(name, str) or not name or name.startswith(".") or Path(name).name != name:
         raise UserError(f'"output" {name!r}: it is the name of a folder in {output}')
     try:
-        with open_frames(video) as source:
+        with open_frames(video, upright=upright) as source:
             check_prompts(shown, num_frames=len(source), height=source.height, width=source.width)
             length = len(source)
     except (OSError, ValueError, ImportError) as error:
         raise UserError(str(error)) from error
     prompts = tuple(tracking.Prompt(of.frame_idx, of.obj_id, of.mask, of.box, of.points, of.labels) for of in shown)
-    return BatchTask(name, video, length, prompts, output, tree)
+    return BatchTask(name, video, length, prompts, output, tree, upright)
 
 
 def _checked(job: Any, path: Path) -> tuple[str, list[Prompt]]:

@@ -33,7 +33,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 
 def run(args: argparse.Namespace) -> int:
-    from sam2long.datasets.boxes import box_videos
+    from sam2long.datasets.boxes import box_videos, unannotated
     from sam2long.runner import Job
     from sam2long.runner.box_task import BoxTask
 
@@ -49,4 +49,7 @@ def run(args: argparse.Namespace) -> int:
     tasks = [BoxTask(video, folder, tree, tracker) for folder, tree in trees.items() for video in videos]
     about = {"benchmark": args.benchmark, "root": str(args.root.resolve()), "split": args.split, "tracker": tracker}
     of_folders = {folder: {**about, "memory_tree": asdict(tree)} for folder, tree in trees.items()}
-    return run_and_conclude(Job(tasks, settings, of_folders, command_line()), args, str(args.out))
+    left_out = unannotated(args.benchmark, args.root, args.split)
+    shown = ", ".join(left_out[:5]) + (" ..." if len(left_out) > 5 else "")
+    remark = f"left out, as they have no annotation: {len(left_out)} folders ({shown})" if left_out else ""
+    return run_and_conclude(Job(tasks, settings, of_folders, command_line()), args, str(args.out), remark)

@@ -88,6 +88,6 @@ def _compare(sam2: ResultFolder, tree: ResultFolder) -> None:
 def _holds_a_demo(out: Path) -> bool:
     """A second demo may replace the first without being asked to."""
     try:
-        return bool(json.loads((out / "run.json").read_text(encoding="utf-8"))["video"] == str(CLIP))
+        return bool(json.loads((out / "run.json").read_text(encoding="utf-8-sig"))["video"] == str(CLIP))
     except (OSError, ValueError, KeyError, TypeError):
         return False

@@ -54,7 +54,7 @@ def run(args: argparse.Namespace) -> int:
 
 def url_of(name: str) -> str:
     """The address of a checkpoint, as checkpoints/download_ckpts.sh has it; the same variable replaces the base."""
-    script = (resource_dir("checkpoints") / _SCRIPT).read_text(encoding="utf-8")
+    script = (resource_dir("checkpoints") / _SCRIPT).read_text(encoding="utf-8-sig")
     (base,) = re.findall(r'base_url="\$\{SAM2LONG_CHECKPOINT_URL:-([^}]+)\}"', script)
     folders = dict(re.findall(r'^\s*(\S+)\) echo "\$base_url/(\w+)/\$1\.pt"', script, re.MULTILINE))
     folder = folders["sam2.1_*" if name.startswith("sam2.1_") else "*"]

@@ -201,16 +201,17 @@ def _print_summary(
 ) -> None:
     from sam2long.evaluation.report import comparison_table, number
 
-    result = next(iter(results.values()))
-    print(f"{args.benchmark}, {result['tool']}: {len(result['per_video'])} videos, {len(result['objects'])} objects")
     for name, of in results.items():
-        scores = " ".join(f"{key} {number(value)}" for key, value in of["global"].items())
-        print(scores if comparison is None else f"{name}: {scores}")
+        counts = f"{len(of['per_video'])} videos, {len(of['objects'])} objects"
+        print(f"{'' if comparison is None else f'{name}: '}{args.benchmark}, {of['tool']}: {counts}")
+        print(" ".join(f"{key} {number(value)}" for key, value in of["global"].items()))
     if comparison is not None:
         print(comparison_table(comparison))
         for video in comparison["left_out"]:
             print(f"left out of the comparison: {video}")
-    for item in result["left_out"][:_SHOWN]:
-        print(f"left out: {item['what']} ({item['why']})")
-    if len(result["left_out"]) > _SHOWN:
-        print(f"left out: {len(result['left_out']) - _SHOWN} more; --json and --markdown list them")
+    for name, of in results.items():
+        left_out = "left out" if comparison is None else f"{name}: left out"
+        for item in of["left_out"][:_SHOWN]:
+            print(f"{left_out}: {item['what']} ({item['why']})")
+        if len(of["left_out"]) > _SHOWN:
+            print(f"{left_out}: {len(of['left_out']) - _SHOWN} more; --json and --markdown list them")

@@ -6,6 +6,7 @@ import argparse
 import sys
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
+from typing import Any
 
 from sam2long.cli.errors import UserError
 from sam2long.cli.prompts import Prompt
@@ -72,3 +73,11 @@ def among_chosen(prompts: Sequence[Prompt], chosen: range) -> list[Prompt]:
                 f"show the object on frame {near}"
             )
     return [replace(prompt, frame_idx=chosen.index(prompt.frame_idx)) for prompt in prompts]
+
+
+def add_upright_argument(group: Any) -> None:
+    """How images with an EXIF tag are read."""
+    group.add_argument(
+        "--no-upright", dest="upright", action="store_false",
+        help="read images as they are stored, whatever their EXIF orientation, as SAM 2 does",
+    )  # fmt: skip

@@ -93,8 +93,8 @@ def tracker_settings(args: argparse.Namespace) -> TrackerSettings:
     )
 
 
-def run_and_conclude(job: Job, args: argparse.Namespace, results: str) -> int:
-    """Run a job and say how it went; returns the exit status.
+def run_and_conclude(job: Job, args: argparse.Namespace, results: str, remark: str = "") -> int:
+    """Run a job and say how it went, and what else there is to say of it; returns the exit status.
 
     Raises:
         UserError: status 2 before any work is done, status 1 where videos failed or nothing can be written.
@@ -113,7 +113,7 @@ def run_and_conclude(job: Job, args: argparse.Namespace, results: str) -> int:
         raise UserError(str(error), exit_status=1) from error
     except (OSError, ValueError, ImportError) as error:
         raise UserError(str(error)) from error
-    return conclude(outcome, results, silent=args.quiet or args.json_progress)
+    return conclude(outcome, results, remark, silent=args.quiet or args.json_progress)
 
 
 def _cluster(args: argparse.Namespace) -> Cluster | None:

@@ -76,7 +76,7 @@ def observer(*, quiet: bool, json_lines: bool) -> Bar | JsonLines | None:
     return None if quiet else Bar()
 
 
-def conclude(outcome: Outcome, results: str, *, silent: bool) -> int:
+def conclude(outcome: Outcome, results: str, remark: str = "", *, silent: bool) -> int:
     """Say what became of the videos; returns the exit status, 0.
 
     Raises:
@@ -90,6 +90,8 @@ def conclude(outcome: Outcome, results: str, *, silent: bool) -> int:
             parts.append(f"share {outcome.share.rank} of {outcome.share.of}, by torchrun's or SLURM's variables")
         print("; ".join(parts))
         print(f"results  {results}")
+        if remark:
+            print(remark)
     if not outcome.failed:
         return 0
     for name, reason in list(outcome.failed.items())[:_SHOWN]:

@@ -45,6 +45,7 @@ def make(args: argparse.Namespace, root: Path) -> int:
         for clip in clips:  # drawn, not rendered: whatever is wrong with the numbers comes out here
             sample_scene(clip.suite, clip.seed, num_frames=clip.num_frames, split=clip.split)
         check_size(args.size)
+        made.check_lengths(clips)
         with tqdm(total=len(clips), desc="make clips", disable=args.quiet, file=sys.stderr) as bar:
             made.write_made(root, clips, davis_palette().tobytes(), progress=bar.update)
     except (ValueError, FileExistsError) as error:

@@ -124,7 +124,7 @@ class ResultFolder:
         """The scores written for an object, by frame index; empty for one that has none."""
         from sam2long.search.scores import FrameScores
 
-        objects = json.loads(self.scores.read_text(encoding="utf-8"))["objects"]
+        objects = json.loads(self.scores.read_text(encoding="utf-8-sig"))["objects"]
         frames = [frame for of in objects if of["obj_id"] == obj_id for frame in of["frames"]]
         names = [field.name for field in fields(FrameScores)]
 

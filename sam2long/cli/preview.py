@@ -29,7 +29,7 @@ def write_preview(job: TrackJob) -> None:
     Raises:
         UserError: status 2 before any work is done, status 1 for a frame or a file that fails on the way.
     """
-    with open_video(job.video) as source:
+    with open_video(job) as source:
         check_prompts(job.prompts, num_frames=len(source), height=source.height, width=source.width)
         say_what_is_shown(job)
         predictor = build_model(job.settings)

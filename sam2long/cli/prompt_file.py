@@ -51,7 +51,8 @@ def prompts_of_entries(entries: Any, path: Path) -> list[Prompt]:
         UserError: naming the place in the list.
     """
     if not isinstance(entries, list) or not entries:
-        raise UserError("expected a list with one {...} for each object and frame")
+        got = " and not an empty one: nothing would be shown" if entries == [] else f", got {entries!r}"[:80]
+        raise UserError(f"expected a list with one {{...}} for each object and frame{got}")
     return [prompt for k, entry in enumerate(entries) for prompt in _prompts(f"[{k}]", entry, path)]
 
 

@@ -24,7 +24,7 @@ from sam2long.cli.prompts import Prompt
 from sam2long.cli.track_job import TrackJob
 
 # What a run must share with the one that it goes on with or corrects; of a correction, the direction is its own.
-_SHARED = ("num_frames", "height", "width", "frames", "memory_tree", "settings")
+_SHARED = ("num_frames", "height", "width", "frames", "upright", "memory_tree", "settings")
 _CORRECTION = {"prompts", "prompts_sha256", "start", "direction"}
 _NOT_KNOWN: Mapping[str, str] = MappingProxyType({})
 
@@ -176,6 +176,7 @@ def described(job: TrackJob, num_frames: int | None, height: int, width: int) ->
         "height": height,
         "width": width,
         "frames": str(job.frames),
+        "upright": job.upright,
         "config": job.model.config,
         "checkpoint": str(job.model.checkpoint),
         "memory_tree": asdict(job.model.memory_tree),
@@ -196,7 +197,7 @@ def read_run(path: Path) -> dict[str, Any] | None:
         UserError: if it is another program's, or an older version's.
     """
     try:
-        content: dict[str, Any] = json.loads(path.read_text(encoding="utf-8"))
+        content: dict[str, Any] = json.loads(path.read_text(encoding="utf-8-sig"))
         if not {"settings", "prompts", "prompts_sha256", "corrections", "finished", "runs"} <= content.keys():
             raise ValueError("it is another command's or an older version's")
         if not all(of.keys() >= _CORRECTION for of in content["corrections"]):
@@ -265,6 +266,7 @@ def _require_same(job: TrackJob, there: Mapping[str, Any], here: Mapping[str, An
     from sam2long.runner.output import differences
 
     names = _SHARED if job.going == "correct" else (*_SHARED, "direction")
+    there = {"upright": True, **there}  # older runs do not say so
     found = list(differences({name: there.get(name) for name in names}, {name: here[name] for name in names}))
     if found:
         raise UserError(

@@ -25,7 +25,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.epilog = _EXAMPLE
     parser.add_argument(
         "--cell", nargs=3, action="append", default=[], metavar=("ROW", "COLUMN", "FILE.json"),
-        help="a measured cell, from an evaluation; may be repeated",
+        help="a measured cell, from an evaluation (with --compare a row for each prediction); may be repeated",
     )  # fmt: skip
     parser.add_argument(
         "--paper", metavar="CHECKPOINT", action="append", default=[],
@@ -39,8 +39,8 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 def run(args: argparse.Namespace) -> int:
     from sam2long.evaluation.table import csv_lines, markdown_table
 
-    measured = [_measured(*cell) for cell in args.cell]
-    columns = None if args.all_columns or not measured else {cell.column for cell in measured}
+    measured = [cell for given in args.cell for cell in _measured(*given)]
+    columns = None if args.all_columns or not measured else list(dict.fromkeys(cell.column for cell in measured))
     cells = [*_published(args.paper, columns), *measured]
     try:
         text = markdown_table(cells)
@@ -55,18 +55,18 @@ def run(args: argparse.Namespace) -> int:
     return 0
 
 
-def _measured(row: str, column: str, file: str) -> Cell:
-    from sam2long.evaluation.table import measured_cell
+def _measured(row: str, column: str, file: str) -> list[Cell]:
+    from sam2long.evaluation.table import measured_cells
 
     try:
-        return measured_cell(row, column, json.loads(Path(file).read_text(encoding="utf-8")), file)
+        return measured_cells(row, column, json.loads(Path(file).read_text(encoding="utf-8-sig")), file)
     except FileNotFoundError:
         raise UserError(f"{file} is missing: `sam2long eval ... --json {file}` writes it") from None
     except (OSError, ValueError) as error:
         raise UserError(f"{file}: {error}") from error
 
 
-def _published(checkpoints: list[str], columns: set[str] | None) -> list[Cell]:
+def _published(checkpoints: list[str], columns: list[str] | None) -> list[Cell]:
     from sam2long.datasets.published import METHODS, PUBLISHED, SOURCE
     from sam2long.evaluation.table import PAPER, Cell
 
@@ -74,6 +74,11 @@ def _published(checkpoints: list[str], columns: set[str] | None) -> list[Cell]:
     for weights in checkpoints:
         if weights not in PUBLISHED:
             raise UserError(f"--paper {weights}: the paper has {', '.join(PUBLISHED)}")
+        if unknown := [column for column in columns or () if column not in PUBLISHED[weights]]:
+            raise UserError(
+                f"--cell column {unknown[0]!r}: of {weights} the paper has {', '.join(PUBLISHED[weights])}; with "
+                "--all-columns columns of your own may stand beside them"
+            )
         for k, method in enumerate(METHODS):
             for column, values in PUBLISHED[weights].items():
                 if columns is None or column in columns:

@@ -10,7 +10,7 @@ from typing import Any
 
 from sam2long.cli.errors import UserError
 from sam2long.cli.export_files import FORMAT_NAMES
-from sam2long.cli.frame_choice import FrameChoice, every_option, frames_option
+from sam2long.cli.frame_choice import FrameChoice, add_upright_argument, every_option, frames_option
 from sam2long.cli.job_progress import JsonLines
 from sam2long.cli.model import add_model_arguments, choose_model
 from sam2long.cli.outputs import ResultFolder
@@ -72,6 +72,7 @@ def _add_tracking(how: Any) -> None:
         "--frames", metavar="A:B", type=frames_option, default=(0, None), help="only frames A to B - 1 of the video"
     )
     how.add_argument("--every", metavar="N", type=every_option, default=1, help="only every N-th of them")
+    add_upright_argument(how)
     how.add_argument("--no-postprocessing", action="store_true", help="no holes filled: as SAM 2's own evaluation")
     add_speed_arguments(how)
     how.add_argument("--fp32", action="store_const", dest="precision", const="fp32", help="--precision fp32")
@@ -136,6 +137,7 @@ def _job(args: argparse.Namespace) -> TrackJob:
         postprocessing=not args.no_postprocessing,
         precision=args.precision,
         frames=FrameChoice(args.frames[0], args.frames[1], args.every),
+        upright=args.upright,
         going=going,
         save_every=args.save_every,
         observe=JsonLines() if args.json_progress else None,

@@ -40,6 +40,7 @@ class TrackJob:
         advice: a line for the user, said when the job has been checked.
         image_size, postprocessing, precision: see `TrackerSettings`.
         frames: which of the video's are tracked.
+        upright: whether images are turned as their EXIF tag says.
         going: begin anew, resume the run that the folder holds, or correct it by further prompts.
         save_every: seconds between two saved states; 0 saves none.
         observe: told of what happens, as `run_job`'s.
@@ -60,6 +61,7 @@ class TrackJob:
     postprocessing: bool = True
     precision: str = "auto"
     frames: FrameChoice = ALL
+    upright: bool = True
     going: Going = "anew"
     save_every: float = 0
     observe: Observe | None = None

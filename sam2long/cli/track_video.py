@@ -34,7 +34,7 @@ def track_video(job: TrackJob) -> None:
     """
     if job.going != "anew":
         require_safetensors(f"--{job.going}")
-    with open_video(job.video) as video, LiveExports(job, video) as exports:
+    with open_video(job) as video, LiveExports(job, video) as exports:
         record = RunRecord.of(job, len(video), video.height, video.width, video.fingerprint())
         prompts = _checked_prompts(job, video, record)
         chosen = job.frames.of(len(video))
@@ -54,8 +54,8 @@ def track_video(job: TrackJob) -> None:
                 record.note_overlay(job.fps)
 
 
-def open_video(video: str) -> FrameSource:
-    """The source of its frames.
+def open_video(job: TrackJob) -> FrameSource:
+    """The source of its video's frames.
 
     Raises:
         UserError: if it cannot be read.
@@ -64,9 +64,9 @@ def open_video(video: str) -> FrameSource:
     from sam2long.weights_file import what_stands_there
 
     try:
-        return open_frames(video)
+        return open_frames(job.video, upright=job.upright)
     except (OSError, ValueError, ImportError) as error:
-        trouble = what_stands_there(video) if os.path.isfile(video) else None
+        trouble = what_stands_there(job.video) if os.path.isfile(job.video) else None
         raise UserError(f"{error}: {trouble}" if trouble else str(error)) from error
 
 

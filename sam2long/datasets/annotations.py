@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -58,7 +58,7 @@ def shown_masks(item: VideoItem, height: int, width: int) -> list[ShownMask]:
 
 def palette_of(item: VideoItem) -> bytes | None:
     """The colours of the annotations, RGB triples; None where they are grey."""
-    for _, path in _annotations(item):
+    for _, path in _annotations(item, item.frame_names):
         with Image.open(path) as image:
             colours = image.getpalette()
         return bytes(colours) if image.mode == "P" and colours else None
@@ -107,6 +107,14 @@ def _on_frame(item: VideoItem, frame_idx: int, size: tuple[int, int], *, may_lac
                 yield ShownMask(frame_idx, label, str(label), labels == label)
 
 
+def shown_files(item: VideoItem) -> Iterator[Path]:
+    """The files that `shown_masks` reads, as far as they are there."""
+    layout = item.layout
+    frames = item.frame_names if layout.later or layout.all_masks else item.frame_names[:1]
+    for _, path in _annotations(item, frames):
+        yield path
+
+
 def object_ids(folders: list[str]) -> dict[str, int]:
     """A number for each object's folder: its own where all have one, else its place."""
     if all(folder.isdecimal() for folder in folders) and len({int(folder) for folder in folders}) == len(folders):
@@ -132,9 +140,9 @@ def _read(path: Path, item: VideoItem, size: tuple[int, int]) -> Labels:
     return labels
 
 
-def _annotations(item: VideoItem) -> Iterator[tuple[str, Path]]:
+def _annotations(item: VideoItem, frame_names: Sequence[str]) -> Iterator[tuple[str, Path]]:
     folders = item.object_folders
-    for name in item.frame_names:
+    for name in frame_names:
         for folder, path in item.mask_paths(name, folders):
             if path.is_file():
                 yield folder, path
@@ -143,5 +151,5 @@ def _annotations(item: VideoItem) -> Iterator[tuple[str, Path]]:
 def _holds_only_void(item: VideoItem) -> bool:
     if item.layout.per_object or item.layout.merged:
         return False
-    first = next((path for _, path in _annotations(item)), None)
+    first = next((path for _, path in _annotations(item, item.frame_names)), None)
     return first is not None and labels_on(read_labels(first)) == {item.layout.void}

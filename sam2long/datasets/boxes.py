@@ -10,7 +10,7 @@ from pathlib import Path
 
 from sam2long.evaluation.boxes import read_numbers
 from sam2long.evaluation.masks import existing_folder, read_list, subfolders
-from sam2long.frames.images import list_images
+from sam2long.frames.images import list_images, warn_if_turned
 
 Box = tuple[float, float, float, float]
 VideosOf = Callable[[Path, str], "Iterator[BoxVideo]"]
@@ -28,15 +28,17 @@ class BoxVideo:
         name: unique in the benchmark; results are called by it.
         images: in order, from the one that the box is on.
         box: x, y, width, height of the object on the first image, in pixels as the benchmark counts them.
+        trouble: why it cannot be tracked; "" where it can.
     """
 
     name: str
     images: tuple[Path, ...]
     box: Box
+    trouble: str = ""
 
 
 def box_videos(benchmark: str, root: str | PathLike[str], split: str | None = None) -> list[BoxVideo]:
-    """The videos of a benchmark as it is downloaded, each checked to have images and a box.
+    """The videos of a benchmark as it is downloaded, each with its images and a box, or with the trouble with it.
 
     Args:
         benchmark: one of `BOX_BENCHMARKS`.
@@ -44,8 +46,8 @@ def box_videos(benchmark: str, root: str | PathLike[str], split: str | None = No
         split: which part (GOT-10k: val or test); None takes the one that is usually reported.
 
     Raises:
-        FileNotFoundError, NotADirectoryError: something is missing; the message says what.
-        ValueError: the name is unknown, or files do not hold what they should.
+        FileNotFoundError, NotADirectoryError: something is missing, also a video that a list names.
+        ValueError: the name is unknown, or no video can be tracked.
     """
     if benchmark not in BOX_BENCHMARKS:
         raise ValueError(f"benchmark {benchmark!r} unknown: {', '.join(BOX_BENCHMARKS)}")
@@ -54,7 +56,26 @@ def box_videos(benchmark: str, root: str | PathLike[str], split: str | None = No
     videos = list(videos_of(home, usual if split is None else split))
     if not videos:
         raise ValueError(f"{home} holds no video of {benchmark}")
+    if all(video.trouble for video in videos):
+        raise ValueError(videos[0].trouble)
     return videos
+
+
+def unannotated(benchmark: str, root: Path, split: str | None = None) -> list[str]:
+    """The folders of a benchmark that look like videos and are none, as they have no annotation."""
+    if benchmark == "got10k" or (root / f"{split or BOX_BENCHMARKS[benchmark][1]}_set.txt").is_file():
+        return []  # a list says what the videos are
+    found = [root / name for name in subfolders(root)]
+    if benchmark in ("lasot", "lasotext"):
+        inside = [folder / name for folder in found for name in subfolders(folder)]
+        found = [folder for folder in (*found, *inside) if (folder / "img").is_dir()]
+    names = {"otb": _ANNOTATIONS, "nfs": ("{split}/{name}.txt",)}.get(benchmark, ("groundtruth.txt",))
+    rate = split or "30"
+    return [
+        folder.name
+        for folder in found
+        if not any((folder / name.format(split=rate, name=folder.name)).is_file() for name in names)
+    ]
 
 
 def _lasot(root: Path, split: str) -> Iterator[BoxVideo]:
@@ -70,6 +91,7 @@ def _lasot(root: Path, split: str) -> Iterator[BoxVideo]:
 
 def _got10k(root: Path, split: str) -> Iterator[BoxVideo]:
     for name in read_list(root / split / "list.txt", "the videos to track, one a line"):
+        existing_folder(root / split / name, "a video that list.txt names")
         yield _video(name, root / split / name, root / split / name / "groundtruth.txt")
 
 
@@ -81,7 +103,7 @@ def _otb(root: Path, _: str) -> Iterator[BoxVideo]:
             number = re.search(r"\.(\d)\.txt$", annotation.name)
             name = f"{folder}_{number[1]}" if number and len(present) > 1 else folder
             first = _OTB_FIRST.get(folder, 1) - 1
-            yield _video(name, root / folder / "img", annotation, first, trimmed=True)
+            yield _video(name, root / folder / "img", annotation, first=first, trimmed=True)
 
 
 def _tnl2k(root: Path, _: str) -> Iterator[BoxVideo]:
@@ -95,7 +117,7 @@ def _nfs(root: Path, split: str) -> Iterator[BoxVideo]:
     for name in subfolders(root):
         annotation = root / name / split / f"{name}.txt"
         if annotation.is_file():
-            yield _video(name, root / name / split / name, annotation, box=_vatic_box(annotation))
+            yield _video(name, root / name / split / name, annotation, _vatic_box)
 
 
 # Each with the part that is usually reported.
@@ -109,30 +131,38 @@ BOX_BENCHMARKS: dict[str, tuple[VideosOf, str]] = {
 }
 
 
-def _video(
-    name: str, folder: Path, annotation: Path, first: int = 0, *, trimmed: bool = False, box: Box | None = None
-) -> BoxVideo:
-    """`trimmed`: the video ends where its annotation does."""
-    images = list_images(existing_folder(folder, f"the images of {name}"))[first:]
-    if box is None:
-        boxes = read_numbers(annotation, 4)
-        if not len(boxes):
-            raise ValueError(f"{annotation} holds no box")
-        x, y, width, height = (float(value) for value in boxes[0])
-        box = (x, y, width, height)
-        images = images[: len(boxes)] if trimmed else images
-    if not images:
-        raise ValueError(f"{folder} holds no images")
-    if box[2] <= 0 or box[3] <= 0:
-        raise ValueError(f"{annotation}: the first box {box} is empty")
-    return BoxVideo(name, tuple(images), box)
+def _boxes(annotation: Path) -> list[Box]:
+    return [(x, y, width, height) for x, y, width, height in read_numbers(annotation, 4).tolist()]
 
 
-def _vatic_box(annotation: Path) -> Box:
+def _vatic_box(annotation: Path) -> list[Box]:
     """The first line of NfS' annotation: track, x0, y0, x1, y1, frame, flags, label."""
     line = next(iter(read_list(annotation, "the object's boxes")))
     try:
         x0, y0, x1, y1 = (float(word) for word in line.split()[1:5])
     except ValueError:
         raise ValueError(f"{annotation}, line 1: {line!r} is no track with x0 y0 x1 y1") from None
-    return x0, y0, x1 - x0, y1 - y0
+    return [(x0, y0, x1 - x0, y1 - y0)]
+
+
+def _video(
+    name: str,
+    folder: Path,
+    annotation: Path,
+    read: Callable[[Path], list[Box]] = _boxes,
+    *,
+    first: int = 0,
+    trimmed: bool = False,
+) -> BoxVideo:
+    """`trimmed`: the video ends where its annotation does."""
+    try:
+        images = list_images(existing_folder(folder, f"the images of {name}"))[first:]
+        boxes = read(annotation)
+        if not images or not boxes:
+            raise ValueError(f"{annotation} holds no box" if images else f"{folder} holds no images")
+        if boxes[0][2] <= 0 or boxes[0][3] <= 0:
+            raise ValueError(f"{annotation}: the first box {boxes[0]} is empty")
+    except (OSError, ValueError) as error:
+        return BoxVideo(name, (), (0, 0, 0, 0), str(error))
+    warn_if_turned(folder, images)
+    return BoxVideo(name, tuple(images[: len(boxes)] if trimmed else images), boxes[0])

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from sam2long.evaluation.masks import existing_folder, subfolders
-from sam2long.frames.images import list_images
+from sam2long.frames.images import list_images, warn_if_turned
 
 
 @dataclass(frozen=True)
@@ -37,38 +37,52 @@ class DatasetLayout:
     merged: bool = False
 
     def items(self) -> list[VideoItem]:
-        """The videos, each checked to have frames and a folder of masks.
+        """The videos, each with its frames and a folder of masks, or with what is the trouble with it.
 
         Raises:
-            FileNotFoundError, NotADirectoryError: a folder is missing; the message shows what lies where it should be.
-            ValueError: there is no video, or a video has no frames, or its name leads out of the folder.
+            FileNotFoundError, NotADirectoryError: a folder is missing, or that of a video that is named in `videos`;
+                the message shows what lies where it should be.
+            ValueError: there is no video, or none that has frames, or a name leads out of the folder.
         """
         existing_folder(self.frames, "the folder with a folder of images a video")
         existing_folder(self.masks, "the folder with a folder of masks a video")
         names = subfolders(self.masks) if self.videos is None else list(dict.fromkeys(self.videos))
         if not names:
             raise ValueError(f"{self.masks} holds no folder: it should hold one with masks for every video")
-        return [self._item(name) for name in names]
+        for name in names:
+            if not name or name.startswith(".") or Path(name).name != name:
+                raise ValueError(f"{name!r} cannot be a video: names are those of folders in {self.frames}")
+            if self.videos is not None:
+                existing_folder(self.frames / name, f"the images of {name}")
+                existing_folder(self.masks / name, f"the masks of {name}")
+        items = [self._item(name) for name in names]
+        if all(item.trouble for item in items):
+            raise ValueError(items[0].trouble)
+        return items
 
     def _item(self, name: str) -> VideoItem:
-        if not name or name.startswith(".") or Path(name).name != name:
-            raise ValueError(f"{name!r} cannot be a video: names are those of folders in {self.frames}")
-        folder = existing_folder(self.frames / name, f"the images of {name}")
-        masks = existing_folder(self.masks / name, f"the masks of {name}")
-        images = tuple(list_images(folder))
-        if not images:
-            raise ValueError(f"{folder} holds no images")
-        return VideoItem(name, images, masks, self)
+        folder, images, trouble = self.frames / name, [], ""
+        try:
+            images = list_images(existing_folder(folder, f"the images of {name}"))
+            trouble = "" if images else f"{folder} holds no images"
+        except OSError as error:
+            trouble = str(error)
+        warn_if_turned(folder, images)
+        return VideoItem(name, tuple(images), self.masks / name, self, trouble)
 
 
 @dataclass(frozen=True)
 class VideoItem:
-    """One video: its images in order, the folder of its masks, and the dataset's rules."""
+    """One video: its images in order, the folder of its masks, and the dataset's rules.
+
+    `trouble` says why it cannot be tracked; "" where it can.
+    """
 
     name: str
     images: tuple[Path, ...]
     masks: Path
     layout: DatasetLayout
+    trouble: str = ""
 
     @property
     def frame_names(self) -> list[str]:

@@ -59,6 +59,7 @@ def write_made(root: Path, clips: Sequence[MadeClip], palette: bytes, *, progres
     for layout in LAYOUTS:
         if (root / layout).exists():
             raise FileExistsError(f"{root / layout} is there already: give another folder, or remove it")
+    check_lengths(clips)
     part = root / f".part-{os.getpid()}"
     part.mkdir(parents=True)
     try:
@@ -71,6 +72,13 @@ def write_made(root: Path, clips: Sequence[MadeClip], palette: bytes, *, progres
             os.replace(part / layout, root / layout)
     finally:
         shutil.rmtree(part, ignore_errors=True)
+
+
+def check_lengths(clips: Sequence[MadeClip]) -> None:
+    """Raises ValueError for clips that end before SA-V's evaluator scores a frame, which leaves out the ends."""
+    shortest = 2 * _SAV_STEP + 1
+    if all(clip.num_frames < shortest for clip in clips):
+        raise ValueError(f"--frames {clips[0].num_frames}: SA-V's evaluator scores nothing below {shortest} frames")
 
 
 def label_maps(clip: Clip) -> Labels:

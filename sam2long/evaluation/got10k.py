@@ -104,7 +104,7 @@ def _score(video: _Video) -> ObjectScores:
 def _resolution(path: Path) -> tuple[float, float]:
     parser = configparser.ConfigParser()
     try:
-        parser.read_string(path.read_text(encoding="utf-8"))
+        parser.read_string(path.read_text(encoding="utf-8-sig"))
         width, height = (float(size) for size in parser["METAINFO"]["resolution"].strip("()[] ").split(","))
     except FileNotFoundError:
         raise FileNotFoundError(f"{path} is missing: it holds the size of the video's images") from None

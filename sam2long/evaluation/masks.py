@@ -101,7 +101,7 @@ def read_list(path: Path, what: str, *, may_be_empty: bool = False) -> list[str]
         ValueError: it has no line, or is no text.
     """
     try:
-        lines = [line.strip() for line in path.read_text(encoding="utf-8").splitlines()]
+        lines = [line.strip() for line in path.read_text(encoding="utf-8-sig").splitlines()]
     except FileNotFoundError:
         raise FileNotFoundError(f"{path} is missing: {what}") from None
     except UnicodeDecodeError as error:
@@ -120,7 +120,7 @@ def read_json(path: Path, what: str) -> Any:
         ValueError: it is no JSON.
     """
     try:
-        return json.loads(path.read_text(encoding="utf-8"))
+        return json.loads(path.read_text(encoding="utf-8-sig"))
     except FileNotFoundError:
         raise FileNotFoundError(f"{path} is missing: {what}") from None
     except ValueError as error:

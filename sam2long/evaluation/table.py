@@ -31,6 +31,22 @@ class Cell:
     note: str
 
 
+def measured_cells(row: str, column: str, result: Mapping[str, Any], file: str) -> list[Cell]:
+    """The cell of an evaluation; of one with `--compare` a cell for each prediction, in rows `ROW (NAME)`.
+
+    Raises:
+        ValueError: it is no evaluation.
+    """
+    others = result.get("compared", {}) if isinstance(result, Mapping) else {}
+    if not others:
+        return [measured_cell(row, column, result, file)]
+    try:
+        predictions = {result["comparison"]["base"]: result, **others}
+    except (KeyError, TypeError) as error:
+        raise ValueError(f"{file} is no evaluation of `sam2long eval --json` ({error!r})") from error
+    return [measured_cell(f"{row} ({name})", column, of, file) for name, of in predictions.items()]
+
+
 def measured_cell(row: str, column: str, result: Mapping[str, Any], file: str) -> Cell:
     """The headline of an evaluation (`sam2long eval --json`), with the evaluator and the predictions it scored.
 

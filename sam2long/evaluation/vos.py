@@ -94,7 +94,8 @@ def _evaluate(
     scored = run(_score, parts, [len(part.frames) for part in parts])
     objects = [row for rows, _ in scored for row in rows]
     if not objects:
-        raise ValueError(f"no scored frame of {gt} shows an object: nothing can be scored")
+        hint = "" if all_frames else "; the first and the last frame count with --all-frames alone"
+        raise ValueError(f"no scored frame of {gt} shows an object: nothing can be scored{hint}")
     j, f = mean_score(objects, "J"), mean_score(objects, "F")
     left_out += [LeftOut(part.video, "no frame of it is scored") for part in parts if not part.frames]
     left_out += (item for _, items in scored for item in items)

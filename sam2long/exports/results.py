@@ -53,7 +53,8 @@ class TrackedResults:
         self.video = str(video or run["video"])
         # A URL, a pipe or a camera of then is not read again unasked.
         is_there = run["num_frames"] is not None and Path(self.video).exists()
-        self.source = source or (open_frames(self.video) if video or is_there else None)
+        upright = run.get("upright", True)
+        self.source = source or (open_frames(self.video, upright=upright) if video or is_there else None)
         self.names = self._indexed(written, run["num_frames"])
 
     @property
@@ -97,7 +98,7 @@ class TrackedResults:
 
     def _read(self, name: str, *keys: str) -> Any:
         try:
-            content = json.loads((self._folder / name).read_text(encoding="utf-8"))
+            content = json.loads((self._folder / name).read_text(encoding="utf-8-sig"))
         except ValueError as error:
             raise ValueError(f"{self._folder / name} is damaged: {error}") from error
         if missing := [key for key in keys if not isinstance(content, dict) or key not in content]:

@@ -9,7 +9,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 import numpy as np
-from PIL import Image
+from PIL import Image, UnidentifiedImageError
 
 from sam2long.frames.same_file import identity_of, require_same
 from sam2long.frames.source import Frame, FrameError, FrameSource, normalise_index, require_size
@@ -69,9 +69,9 @@ class ImageFiles(FrameSource):
         except FileNotFoundError:
             raise
         except SeveralImagesError as error:
-            raise FrameError(str(self._paths[0]), 0, str(error)) from None
+            raise ImageFileError(str(self._paths[0]), 0, str(error)) from None
         except Exception as error:
-            raise FrameError(str(self._paths[0]), 0, f"not an image that Pillow can read ({error})") from error
+            raise ImageFileError(str(self._paths[0]), 0, _reason(error)) from error
 
     def __len__(self) -> int:
         return len(self._paths)
@@ -87,9 +87,22 @@ class ImageFiles(FrameSource):
             require_same(path, self._identities[frame_idx])
             return require_size(read_image(path, upright=self._upright), self.height, self.width)
         except FileNotFoundError as error:
-            raise FrameError(str(path), frame_idx, "the file has vanished since the video was opened") from error
+            raise ImageFileError(str(path), frame_idx, "the file has vanished since the video was opened") from error
         except Exception as error:  # whatever a decoder says about damaged bytes (OSError, SyntaxError, ...)
-            raise FrameError(str(path), frame_idx, str(error)) from error
+            raise ImageFileError(str(path), frame_idx, _reason(error)) from error
+
+
+class ImageFileError(FrameError):
+    """A frame that has a file of its own cannot be read."""
+
+    def __str__(self) -> str:
+        path = Path(self.source)
+        return f"frame {self.frame_idx} of {path.parent}, {path.name}: {self.reason}"
+
+
+def _reason(error: Exception) -> str:
+    """What Pillow says, without the file's name: the frame's error has that already."""
+    return "not an image that Pillow can read" if isinstance(error, UnidentifiedImageError) else str(error)
 
 
 class SeveralImagesError(ValueError):
@@ -115,6 +128,17 @@ def upright_size(image: Image.Image, *, upright: bool) -> tuple[int, int]:
     # Pillow turns TIFFs itself.
     is_turned = upright and image.format != "TIFF" and image.getexif().get(_ORIENTATION, 1) in (5, 6, 7, 8)
     return (image.height, image.width) if is_turned else (image.width, image.height)
+
+
+def warn_if_turned(what: Path, images: Sequence[Path]) -> None:
+    """Say once that a video is read as it is stored, where the EXIF tag of its first image would turn it."""
+    try:
+        with Image.open(images[0]) as image:
+            tag = image.getexif().get(_ORIENTATION, 1) if image.format != "TIFF" else 1
+    except Exception:  # no images, or none: whoever reads them says so
+        return
+    if tag != 1:
+        logger.warning("%s: EXIF orientation %s is ignored, as benchmarks and SAM 2 ignore it", what, tag)
 
 
 def read_image(path: Path, *, upright: bool = True) -> Frame:

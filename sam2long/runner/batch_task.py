@@ -14,6 +14,7 @@ from torch import Tensor
 
 from sam2long.config import MemoryTreeConfig
 from sam2long.frames import FrameSource, open_frames
+from sam2long.runner.contents import digest, of_video
 from sam2long.runner.tasks import WriteFrame, write_png
 from sam2long.runner.tracking import Prompt, label_map, without_overlap
 from sam2long.views.visualize import davis_palette
@@ -30,6 +31,7 @@ class BatchTask:
         video: whatever `open_frames` takes as text.
         num_frames: how long it is.
         shown: the prompts, each object with at least one.
+        upright: whether images are turned as their EXIF tag says.
     """
 
     name: str
@@ -38,6 +40,7 @@ class BatchTask:
     shown: tuple[Prompt, ...]
     output: Path
     tree: MemoryTreeConfig
+    upright: bool = True
 
     @property
     def results(self) -> Sequence[str]:
@@ -58,16 +61,12 @@ class BatchTask:
         ]
         return {"video": self.video, "prompts": shown}
 
-    def finished_as(self) -> dict[str, Any] | None:
-        """What the results that are there were made of; None where there are none."""
-        try:
-            found: dict[str, Any] = json.loads((self.output / self.name / _JOB).read_text(encoding="utf-8"))
-        except FileNotFoundError:
-            return None
-        return found
+    def made_of(self) -> str:
+        prompts = json.dumps(self.described()["prompts"], sort_keys=True).encode()
+        return digest([*of_video(self.video), ("prompts", prompts)])
 
     def open(self) -> FrameSource:
-        return open_frames(self.video)
+        return open_frames(self.video, upright=self.upright)
 
     def prompts(self, source: FrameSource) -> list[Prompt]:
         return list(self.shown)

@@ -12,6 +12,7 @@ from torch import Tensor
 from sam2long.config import MemoryTreeConfig
 from sam2long.datasets.boxes import Box, BoxVideo
 from sam2long.frames import FrameSource, open_frames
+from sam2long.runner.contents import digest, of_images
 from sam2long.runner.tasks import WriteFrame
 from sam2long.runner.tracking import Prompt
 
@@ -44,7 +45,12 @@ class BoxTask:
         return (f"{self.name}.txt",) if self.tracker is None else (f"GOT-10k/{self.tracker}/{self.name}",)
 
     def open(self) -> FrameSource:
-        return open_frames(self.video.images)
+        if self.video.trouble:
+            raise ValueError(self.video.trouble)
+        return open_frames(self.video.images, upright=False)  # boxes lie on images as they are stored
+
+    def made_of(self) -> str:
+        return digest([*of_images(self.video.images), ("box", repr(self.video.box).encode())])
 
     def prompts(self, source: FrameSource) -> list[Prompt]:
         x, y, width, height = self.video.box

@@ -10,6 +10,7 @@ from contextlib import redirect_stdout
 from dataclasses import dataclass
 from typing import Any
 
+from sam2long.runner.output import clear_left_over
 from sam2long.runner.processes import ATTEMPTS, OnEvent, WorkersFailedError
 from sam2long.runner.tasks import Task
 from sam2long.runner.worker import CannotWriteError, TrackerSettings, Worker
@@ -65,8 +66,8 @@ def _run(
     ray: Any, cluster: Cluster, settings: TrackerSettings, tasks: Sequence[Task], workers: int | None, on_event: OnEvent
 ) -> None:
     started = _connect(ray, cluster)
+    crew = _Crew(ray, cluster, settings)
     try:
-        crew = _Crew(ray, cluster, settings)
         count = workers or _fitting(ray, cluster)
         waiting = deque((task, 1) for task in tasks)
         while waiting or crew.calls:
@@ -81,10 +82,13 @@ def _run(
                 on_event("restarted", task, {"reason": died})
                 waiting.appendleft((task, attempt + 1))
             elif died is not None:
+                clear_left_over(task)
                 on_event("failed", task, {"reason": died})
     finally:
         if started:
             ray.shutdown()
+        for _, task, _ in crew.calls.values():  # whoever is still at it holds its lock
+            clear_left_over(task)
 
 
 def _connect(ray: Any, cluster: Cluster) -> bool:

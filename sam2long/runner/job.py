@@ -23,6 +23,8 @@ from sam2long.runner.worker import TrackerSettings
 
 logger = logging.getLogger(__name__)
 
+_FOR_THE_RECORD = ("made_of", "files")  # what is noted of a video, and not told
+
 
 @dataclass(frozen=True)
 class Job:
@@ -75,7 +77,8 @@ def run_job(
 
     Raises:
         ImportError: Ray is not installed, and asked for.
-        ValueError: bad settings, or an output folder that holds something else, before any work is done.
+        ValueError: bad settings, or an output folder that holds something else, or a finished video of which other
+            things are shown now, before any work is done.
         OSError: an output folder cannot be written, likewise.
         WorkersFailedError: the model cannot be built, or nothing can be written any more.
     """
@@ -86,7 +89,7 @@ def run_job(
         raise ValueError(f"workers={workers} must be at least 0")
     longest_first = sorted(job.tasks, key=lambda task: (-task.num_frames, task.name))
     mine = longest_first[share.rank :: share.of]  # of all, not of the unfinished: all shares must see one list
-    runs = _begin(job, share)
+    runs = _begin(job, mine, share)
     running = _Running(job, runs, observe or (lambda kind, of: None))
     running.outcome.share = share
     waiting = running.begin(mine)
@@ -102,9 +105,24 @@ def run_job(
     return running.outcome
 
 
-def _begin(job: Job, share: Share) -> dict[Path, int]:
+def _begin(job: Job, tasks: Sequence[Task], share: Share) -> dict[Path, int]:
+    """See that the folders can be gone on in, and note there that a run begins; returns its number in each."""
+    output.check_names(job.tasks)
     described = job.settings.described()
-    run = {
+    settings = {folder: {**described, **about} for folder, about in job.about.items()}
+    for folder, of in settings.items():
+        output.check_settings(folder, of)
+    lacking = output.left_by_earlier_runs(tasks)
+    runs = {folder: output.begin(folder, of, _run(job, share)) for folder, of in settings.items()}
+    for task in lacking:
+        logger.warning("%s has lost files: it is tracked again", task.output / task.results[0])
+        output.clear(task, results=True)
+    return runs
+
+
+def _run(job: Job, share: Share) -> dict[str, Any]:
+    """What `run.json` says of this run at its beginning."""
+    return {
         "started": _now(),
         "command": list(job.command),
         "host": socket.gethostname(),
@@ -115,7 +133,6 @@ def _begin(job: Job, share: Share) -> dict[Path, int]:
         # A cluster's GPUs need not be those of the machine that drives it.
         **describe(job.settings.device if torch.cuda.is_available() else torch.device("cpu")),
     }
-    return {folder: output.begin(folder, {**described, **about}, run) for folder, about in job.about.items()}
 
 
 def _each_on_its_device(settings: TrackerSettings, workers: int | None, share: Share) -> list[TrackerSettings]:
@@ -162,7 +179,8 @@ class _Running:
                 self._observe("frames", {"count": task.num_frames - self._partial.get(name, 0)})
             self._partial.pop(name, None)
             self._keep(kind, name, task, of)
-        self._observe("video", {"name": name, "outcome": kind, **of})
+        told = {key: value for key, value in of.items() if key not in _FOR_THE_RECORD}
+        self._observe("video", {"name": name, "outcome": kind, **told})
 
     def _keep(self, kind: str, name: str, task: Task, of: Mapping[str, Any]) -> None:
         if kind == "done":

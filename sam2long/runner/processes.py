@@ -16,6 +16,7 @@ from typing import Any
 from tqdm import tqdm
 
 from sam2long.child_process import follow_parent
+from sam2long.runner.output import clear_left_over
 from sam2long.runner.tasks import Task
 from sam2long.runner.worker import CannotWriteError, TrackerSettings, Worker
 
@@ -83,6 +84,7 @@ def _attend(hands: Sequence[_Hand], waiting: deque[tuple[Task, int]], on_event: 
                 on_event("restarted", task, {"reason": died})
                 waiting.appendleft((task, attempt + 1))  # type: ignore[arg-type]
             else:
+                clear_left_over(task)  # type: ignore[arg-type]
                 on_event("failed", task, {"reason": died})
             continue
         if kind == "fatal":
@@ -135,6 +137,8 @@ class _Hand:
             self._process.terminate()
         self.pipe.close()
         self._process.join()
+        if self.task is not None:
+            clear_left_over(self.task)
 
 
 def _work(pipe: Connection, settings: TrackerSettings, threads: int | None) -> None:

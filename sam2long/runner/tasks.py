@@ -14,8 +14,9 @@ from torch import Tensor
 
 from sam2long.config import MemoryTreeConfig
 from sam2long.datasets import VideoItem, shown_masks
-from sam2long.datasets.annotations import object_ids, palette_of
+from sam2long.datasets.annotations import object_ids, palette_of, shown_files
 from sam2long.frames import FrameSource, open_frames
+from sam2long.runner.contents import digest, of_images
 from sam2long.runner.tracking import Prompt, label_map, without_overlap
 from sam2long.views.visualize import davis_palette
 
@@ -45,7 +46,14 @@ class Task(Protocol):
     def tree(self) -> MemoryTreeConfig: ...
 
     def open(self) -> FrameSource:
-        """The video."""
+        """The video; raises ValueError or OSError where it cannot be read."""
+
+    def made_of(self) -> str:
+        """A digest of what the results come from beside the settings: what is shown, and of which video.
+
+        It does not depend on where the files lie. It is taken when a finished video is met again, so it reads what
+        is shown, and of the video no more than tells it from another.
+        """
 
     def prompts(self, source: FrameSource) -> list[Prompt]:
         """What is shown; nothing has been computed yet. Raises ValueError or OSError where that cannot be read."""
@@ -81,7 +89,13 @@ class VosTask:
         return (self.item.name,)
 
     def open(self) -> FrameSource:
-        return open_frames(self.item.images)
+        if self.item.trouble:
+            raise ValueError(self.item.trouble)
+        return open_frames(self.item.images, upright=False)  # masks lie on images as they are stored
+
+    def made_of(self) -> str:
+        masks = ((str(path.relative_to(self.item.masks)), path.read_bytes()) for path in shown_files(self.item))
+        return digest([*of_images(self.item.images), *masks])
 
     def prompts(self, source: FrameSource) -> list[Prompt]:
         shown = shown_masks(self.item, source.height, source.width)

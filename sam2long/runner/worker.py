@@ -18,13 +18,20 @@ from omegaconf import OmegaConf
 from sam2long.model_choice import ModelChoice
 from sam2long.model_config import compose_config
 from sam2long.predictor import SAM2LongVideoPredictor
-from sam2long.runner.output import publishing
+from sam2long.runner.output import count_files, publishing
 from sam2long.runner.tasks import Task
 from sam2long.runner.tracking import computing_in, precision_of, tracked
 
 logger = logging.getLogger(__name__)
 
-_NOTHING_CAN_BE_WRITTEN = (errno.ENOSPC, errno.EROFS, errno.EACCES, errno.EPERM, getattr(errno, "EDQUOT", -1))
+_NOTHING_CAN_BE_WRITTEN = (
+    errno.ENOSPC,
+    errno.EROFS,
+    errno.EACCES,
+    errno.EPERM,
+    errno.EFBIG,
+    getattr(errno, "EDQUOT", -1),
+)
 
 Report = Callable[[str, Mapping[str, Any]], None]
 """Takes what happens: "frames" (how many more), and of every task one of "done", "taken", "failed"."""
@@ -99,6 +106,12 @@ class CannotWriteError(Exception):
     """The disk is full or may not be written to: no other video would fare better."""
 
 
+def _tells_of_output(error: OSError, task: Task) -> bool:
+    """Whether nothing can be written any more; a frame or a mask that may not be read is that video's trouble."""
+    elsewhere = isinstance(error.filename, str) and not Path(error.filename).is_relative_to(task.output)
+    return error.errno in _NOTHING_CAN_BE_WRITTEN and not elsewhere
+
+
 class Worker:
     """Tracks tasks with one predictor.
 
@@ -121,7 +134,7 @@ class Worker:
             with publishing(task) as folder:
                 found = None if folder is None else self._track(task, folder, report)
         except Exception as error:
-            if isinstance(error, OSError) and error.errno in _NOTHING_CAN_BE_WRITTEN:
+            if isinstance(error, OSError) and _tells_of_output(error, task):
                 raise CannotWriteError(f"{task.output}: {error.strerror} (at {task.name})") from error
             logger.debug("%s failed", task.name, exc_info=True)
             report("failed", {"reason": f"{error or type(error).__name__}"})
@@ -134,6 +147,7 @@ class Worker:
     def _track(self, task: Task, folder: Path, report: Report) -> dict[str, Any]:
         with task.open() as source, torch.inference_mode():
             prompts = task.prompts(source)
+            made_of = task.made_of()
             write = task.writer(folder, source, prompts)
             with computing_in(self._predictor.device, self._settings.precision):
                 answers = tracked(self._predictor, source, prompts, task.tree, self._settings.max_pending)
@@ -145,4 +159,6 @@ class Worker:
             "frames": len(source),
             "objects": len({prompt.obj_id for prompt in prompts}),
             "prompts": len(prompts),
+            "files": count_files(folder, task.results),
+            "made_of": made_of,
         }

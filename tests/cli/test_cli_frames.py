@@ -57,6 +57,27 @@ def test_chosen_frames_are_those_of_the_library(
     assert [(of["frame"], of["name"]) for of in scores["frames"]] == [(5, "00005"), (7, "00007")]
 
 
+def test_images_are_turned_unless_told_otherwise(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    tag = Image.Exif()
+    tag[0x0112] = 3  # upside down
+    frames = clip(3)
+    for name, exif in (("plain", Image.Exif()), ("turned", tag)):
+        (tmp_path / name).mkdir()
+        for t, frame in enumerate(frames):
+            Image.fromarray(frame).save(tmp_path / name / f"{t}.jpg", quality=95, exif=exif)
+
+    def track(name: str, out: str, *options: str) -> int:
+        command = ["track", str(tmp_path / name), "--point", "40,45", "--no-overlay", "-o", str(tmp_path / out)]
+        return main([*command, *options])
+
+    assert track("plain", "expected") == track("turned", "stored", "--no-upright") == track("turned", "upright") == 0
+    expected, stored, upright = (read_masks(tmp_path / out) for out in ("expected", "stored", "upright"))
+    assert all(np.array_equal(stored[name], mask) for name, mask in expected.items())
+    assert not np.array_equal(upright["2"], expected["2"])
+    assert track("turned", "stored", "--resume") == 2
+    assert "upright False there, True here" in capsys.readouterr().err
+
+
 def test_chosen_frames_stay_as_long_as_those_left_out() -> None:
     source = open_frames(clip(NUM_FRAMES))
     source.display = Display(Fraction(30), ticks=np.array([0, 2, 3, 7, 9, 10, 12, 20, 21]), tick=Fraction(1, 90))

@@ -8,7 +8,7 @@ import pytest
 from dataset_trees import write_frames
 
 from sam2long.cli.boxes import BENCHMARKS
-from sam2long.datasets.boxes import BOX_BENCHMARKS, box_videos
+from sam2long.datasets.boxes import BOX_BENCHMARKS, box_videos, unannotated
 
 
 def write(path: Path, *lines: str) -> None:
@@ -28,7 +28,11 @@ def test_lasot_with_classes_without_and_with_a_list(tmp_path: Path) -> None:
     assert [(video.name, len(video.images), video.box) for video in videos] == [
         (name, 2, (10, 20, 30, 40)) for name in ("cat-1", "cat-2", "dog-3")
     ]
-    write(tmp_path / "testing_set.txt", "dog-3", "cat-1")
+    (tmp_path / "cat" / "cat-9" / "img").mkdir(parents=True)
+    (tmp_path / "docs").mkdir()
+    assert unannotated("lasot", tmp_path) == ["cat-9"]
+    write(tmp_path / "testing_set.txt", "\ufeffdog-3", "cat-1")  # as Windows' editors write it
+    assert unannotated("lasot", tmp_path) == []
     assert [video.name for video in box_videos("lasotext", tmp_path)] == ["dog-3", "cat-1"]
     write(tmp_path / "testing_set.txt", "cow-1")
     with pytest.raises(FileNotFoundError, match=r"no cow-1/groundtruth\.txt, which testing_set\.txt names"):
@@ -57,11 +61,15 @@ def test_otb_starts_where_it_is_annotated_and_may_have_two_objects(tmp_path: Pat
 def test_tnl2k_and_nfs(tmp_path: Path) -> None:
     write_frames(tmp_path / "tnl" / "Arrow" / "imgs", 2)
     write(tmp_path / "tnl" / "Arrow" / "groundtruth.txt", "1,2,3,4", "1,2,3,4")
+    (tmp_path / "tnl" / "Bow" / "imgs").mkdir(parents=True)
     assert [video.name for video in box_videos("tnl2k", tmp_path / "tnl")] == ["Arrow"]
+    assert unannotated("tnl2k", tmp_path / "tnl") == ["Bow"]
     write_frames(tmp_path / "nfs" / "board_1" / "30" / "board_1", 2)
     write(tmp_path / "nfs" / "board_1" / "30" / "board_1.txt", '0 10 20 40 60 1 0 0 0 "board"')
     (video,) = box_videos("nfs", tmp_path / "nfs")
     assert video.box == (10, 20, 30, 40)
+    assert unannotated("nfs", tmp_path / "nfs") == []
+    assert unannotated("nfs", tmp_path / "nfs", "240") == ["board_1"]
 
 
 def test_what_is_wrong_is_named(tmp_path: Path) -> None:

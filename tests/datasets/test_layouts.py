@@ -107,8 +107,13 @@ def test_trouble_with_videos_is_named(tmp_path: Path) -> None:
             replace(layout, videos=(name,)).items()
     (tmp_path / "JPEGImages" / "empty").mkdir()
     (tmp_path / "Annotations" / "empty").mkdir()
+    (tmp_path / "Annotations" / "frameless").mkdir()
+    troubles = {item.name: item.trouble for item in layout.items()}  # a video's own trouble stops no other
+    assert [name for name, trouble in troubles.items() if trouble] == ["empty", "frameless"]
+    assert troubles["empty"].endswith("empty holds no images")
+    assert "frameless is missing" in troubles["frameless"]
     with pytest.raises(ValueError, match="empty holds no images"):
-        layout.items()
+        replace(layout, videos=("empty",)).items()
     with pytest.raises(ValueError, match="holds no folder"):
         replace(layout, masks=tmp_path / "Annotations" / "empty").items()
 

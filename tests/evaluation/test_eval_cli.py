@@ -9,7 +9,7 @@ import sys
 from pathlib import Path
 
 import pytest
-from eval_trees import labels, write_davis, write_video
+from eval_trees import labels, write_davis, write_video, write_vos
 
 from sam2long.cli import main
 from sam2long.cli.evaluate import BENCHMARKS, LAYOUTS
@@ -79,6 +79,9 @@ def test_compares(trees: list[str], tmp_path: Path, capsys: pytest.CaptureFixtur
     }  # fmt: skip
     assert "| a | 100.0 | 50.0 | 50.0 | -50.0 | -50.0 |" in (out / "c.md").read_text()
     assert "| bad | 50.0 | -50.0 | 0 / 2 of 2 |" in capsys.readouterr().out
+    assert main(["table", "--cell", "mine", "DAVIS 2017", str(out / "c.json")]) == 0
+    rows = [line.split(" (measured")[0] for line in capsys.readouterr().out.splitlines() if "measured" in line]
+    assert rows == ["| mine (pred) | 100.0", "| mine (bad) | 50.0", "| mine (worse) | 50.0"]
     assert (out / "c.png").read_bytes().startswith(b"\x89PNG")
     assert len((out / "c.csv").read_text().splitlines()) == 1 + 3 * 4
 
@@ -135,3 +138,22 @@ def test_needs_no_torch() -> None:
     code = "import sys, sam2long.cli, sam2long.evaluation; print({'torch', 'scipy', 'matplotlib'} & set(sys.modules))"
     found = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     assert found.stdout.strip() == "set()"
+
+
+def test_every_prediction_tells_its_own_number_of_videos(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    maps = [labels((1, 2, 2, 8)) for _ in range(4)]
+    gt, pred = write_vos(tmp_path, {"a": maps, "b": maps}, {"a": maps, "b": maps})
+    write_vos(tmp_path / "other", {}, {"a": maps})
+    assert run("vos", str(gt), str(pred), "--compare", f"less={tmp_path / 'other' / 'pred'}") == 0
+    printed = capsys.readouterr().out
+    assert "pred: vos, vos-benchmark: 2 videos, 2 objects\n" in printed
+    assert "less: vos, vos-benchmark: 1 videos, 1 objects\n" in printed
+    assert "less: left out: b (no prediction" in printed
+
+
+def test_a_first_annotation_alone_is_scored_on_demand(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    maps = [labels((1, 2, 2, 8))]
+    gt, pred = write_vos(tmp_path, {"a": maps}, {"a": maps})
+    assert run("vos", str(gt), str(pred)) == 2
+    assert "count with --all-frames alone" in capsys.readouterr().err
+    assert run("vos", str(gt), str(pred), "--all-frames") == 0

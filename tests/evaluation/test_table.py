@@ -66,13 +66,18 @@ def test_the_paper_alone_has_all_its_columns(capsys: pytest.CaptureFixture[str])
     assert all(column in header for column in PUBLISHED["SAM 2.1 Large"])
 
 
-def test_what_makes_no_table(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+def test_what_makes_no_table(evaluations: dict[str, Path], tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    perfect = str(evaluations["davis"])
     other = tmp_path / "other.json"
     other.write_text(json.dumps({"global": {}}))
     for options, message in (
         ([], "a table needs a cell"),
         (["--paper", "SAM 3"], "the paper has SAM 2 Tiny"),
         (["--cell", "a", "b", str(other)], "is no evaluation"),
+        (
+            ["--paper", "SAM 2.1 Tiny", "--cell", "a", "SAV val", perfect],
+            "'SAV val': of SAM 2.1 Tiny the paper",
+        ),
         (["--cell", "a", "b", str(tmp_path / "none.json")], "none.json is missing"),
     ):
         assert main(["table", *options]) == 2

@@ -134,7 +134,7 @@ class TestDamagedFolders:
         content = (folder / "2.jpg").read_bytes()
         (folder / "2.jpg").write_bytes(content[: len(content) // 2])
         source = open_frames(folder)
-        with pytest.raises(FrameError, match=rf"(?i)frame 2 of {folder}/2\.jpg: .*truncated") as caught:
+        with pytest.raises(FrameError, match=rf"(?i)frame 2 of {folder}, 2\.jpg: .*truncated") as caught:
             source[2]
         assert (caught.value.source, caught.value.frame_idx) == (str(folder / "2.jpg"), 2)
         assert source[1].shape == source[3].shape == (H, W, 3)

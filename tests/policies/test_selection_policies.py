@@ -26,6 +26,15 @@ def test_names() -> None:
         load_policy("Motion")
 
 
+def test_the_recommended_policy_by_its_alias(monkeypatch: pytest.MonkeyPatch) -> None:
+    assert load_policy("recommended") is POLICIES["identity"]
+    assert POLICIES["identity"].needs == ("scipy",)
+    monkeypatch.setattr("sam2long.policies.find_spec", lambda module: None)
+    with pytest.raises(ImportError, match=r"policy 'identity' needs scipy: pip install 'sam2long\[policies\]'"):
+        load_policy("recommended")
+    assert load_policy("stride") is POLICIES["stride"], "needs nothing"
+
+
 def test_numbers() -> None:
     assert sigmoid(0.0) == 0.5
     assert sigmoid(-1000.0) == 0.0

@@ -20,7 +20,7 @@ CLICK = [{"frame": 0, "obj_id": 1, "points": [[30, 45]]}]
 
 def write_list(home: Path, *jobs: Any) -> Path:
     path = home / "jobs.jsonl"
-    path.write_text("\n".join(job if isinstance(job, str) else json.dumps(job) for job in jobs) + "\n\n")
+    path.write_text("\ufeff" + "\n".join(job if isinstance(job, str) else json.dumps(job) for job in jobs) + "\n\n")
     return path
 
 
@@ -58,7 +58,7 @@ def test_videos_with_prompts_of_all_kinds(tmp_path: Path, capfd: pytest.CaptureF
     jobs[1]["prompts"] = CLICK
     capfd.readouterr()
     assert batch(write_list(tmp_path, *jobs)) == 2
-    assert "other was tracked with another video or other prompts" in capfd.readouterr().err
+    assert "out: tracked when its frames or what is shown of it" in capfd.readouterr().err
 
 
 @pytest.mark.parametrize(
@@ -70,7 +70,10 @@ def test_videos_with_prompts_of_all_kinds(tmp_path: Path, capfd: pytest.CaptureF
         ({"video": "one", "prompts": CLICK, "frames": 3}, "line 1: unknown key frames"),
         ({"video": 3, "prompts": CLICK}, 'line 1: "video": expected a path'),
         ({"video": "none", "prompts": CLICK}, "line 1: no file or folder"),
-        ({"video": "one", "prompts": []}, "line 1: expected a list"),
+        (
+            {"video": "one", "prompts": []},
+            "frame and not an empty one: nothing would be shown",
+        ),
         ({"video": "one", "prompts": "none.json"}, "no such file"),
         ({"video": "one", "prompts": [{"frame": 9, "obj_id": 1, "points": [[1, 1]]}]}, "frame 9 is out of range"),
         ({"video": "one", "prompts": [{"frame": 0, "obj_id": 1, "points": [[500, 1]]}]}, "lies outside the frame"),

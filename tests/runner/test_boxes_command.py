@@ -86,9 +86,12 @@ def test_a_box_beyond_the_image_fails_that_video_alone(tmp_path: Path, capfd: py
     for name, box in (("cat-1", "500,20,30,40"), ("cat-2", "100,70,60,60")):
         write_frames(tmp_path / "data" / name / "img", 3)
         (tmp_path / "data" / name / "groundtruth.txt").write_text(f"{box}\n" * 3)
+    (tmp_path / "data" / "cat-3" / "img").mkdir(parents=True)
     out = tmp_path / "out"
-    assert main(["boxes", "lasot", str(tmp_path / "data"), "-o", str(out), "--num_pathway", "1", "--quiet"]) == 1
-    assert "lies outside the image, 128x96" in capfd.readouterr().err
+    assert main(["boxes", "lasot", str(tmp_path / "data"), "-o", str(out), "--num_pathway", "1"]) == 1
+    printed = capfd.readouterr()
+    assert "lies outside the image, 128x96" in printed.err
+    assert "left out, as they have no annotation: 1 folders (cat-3)" in printed.out
     assert [path.name for path in out.glob("*.txt")] == ["cat-2.txt"]
 
 

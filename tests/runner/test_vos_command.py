@@ -93,7 +93,7 @@ def test_an_interrupted_making_leaves_nothing(tmp_path: Path) -> None:
         raise KeyboardInterrupt
 
     with pytest.raises(KeyboardInterrupt):
-        write_made(tmp_path, [MadeClip("easy", 0, 3, 32)], PALETTE, progress=stop)
+        write_made(tmp_path, [MadeClip("easy", 0, 9, 32)], PALETTE, progress=stop)
     assert list(tmp_path.iterdir()) == []
     assert made.LAYOUTS == ("davis", "sav", "lvos")
 
@@ -104,6 +104,7 @@ def test_an_interrupted_making_leaves_nothing(tmp_path: Path) -> None:
         (["--suites", "easy,hard"], "--suites: hard unknown"),
         (["--clips", "0"], "--clips must be at least 1"),
         (["--frames", "1"], "num_frames=1 is out of range"),
+        (["--frames", "8"], "SA-V's evaluator scores nothing below 9 frames"),
         (["--size", "8"], "size=8 pixels is out of range"),
     ],
 )

@@ -75,7 +75,7 @@ def test_an_output_that_cannot_be_a_folder_is_refused_before_work_starts(
     plain_dataset(tmp_path)
     (tmp_path / "out").write_text("a file")
     assert vos(tmp_path) == 2
-    assert "File exists" in capsys.readouterr().err
+    assert "out is a file: give a folder" in capsys.readouterr().err
 
 
 def test_a_checkpoint_of_another_model_ends_the_job(tmp_path: Path, capfd: pytest.CaptureFixture[str]) -> None:

@@ -228,7 +228,8 @@ def heed_ctrl_c() -> None:
 
 
 @pytest.mark.skipif(sys.platform != "linux", reason="reads /proc")
-def test_an_interrupted_job_ends_its_workers_and_says_so(tmp_path: Path) -> None:
+@pytest.mark.parametrize("how", [signal.SIGINT, signal.SIGTERM])
+def test_an_interrupted_job_ends_its_workers_and_says_so(tmp_path: Path, how: signal.Signals) -> None:
     layout = plain_dataset(tmp_path / "data", {"alpha": 4, "beta": 300})
     out = tmp_path / "out"
     environment = {**os.environ, "PYTHONPATH": str(ROOT)}
@@ -242,9 +243,10 @@ def test_an_interrupted_job_ends_its_workers_and_says_so(tmp_path: Path) -> None
     ) as job:
         in_the_middle(job)
         workers = tracking_children(job.pid)
-        job.send_signal(signal.SIGINT)
+        job.send_signal(how)
         _, error = job.communicate()
     assert (job.returncode, error) == (130, "sam2long: interrupted\n")
     assert not any(Path(f"/proc/{pid}").exists() for pid in workers)
     run = json.loads((out / "run.json").read_text())["runs"][0]
     assert (run["done"], "ended" in run) == (0, True)
+    assert [path.name for path in out.iterdir()] == ["run.json"]  # nothing hidden is left
