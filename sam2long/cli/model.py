@@ -43,8 +43,7 @@ def add_model_arguments(parser: argparse.ArgumentParser) -> None:
     )
     tree = parser.add_argument_group("memory tree (default: the paper's settings)")
     tree.add_argument("--tree", metavar="NAME|FILE", help="named settings (paper, authors_command) or a YAML file")
-    names = ", ".join(["recommended", *POLICIES])
-    tree.add_argument("--policy", metavar="NAME", help=f"a rule beyond the paper: {names}")
+    tree.add_argument("--policy", metavar="NAME", help=f"a rule beyond the paper: {', '.join(POLICIES)}")
     tree.add_argument("--num-pathways", type=int, metavar="K", help="hypotheses kept per object; 1 is SAM 2 itself")
     tree.add_argument("--iou-threshold", type=float, metavar="X", help="predicted IoU a remembered frame must exceed")
     tree.add_argument(

@@ -1,7 +1,6 @@
 """Policies by name: rules beyond the paper, one file each, with their sources. The paper's own is the default.
 
-`POLICIES` lists them; `load_policy` finds one, also as "recommended". A policy of your own is a
-`sam2long.search.policy.Policy`.
+`POLICIES` lists them; `load_policy` finds one. A policy of your own is a `sam2long.search.policy.Policy`.
 """
 
 from __future__ import annotations
@@ -48,9 +47,6 @@ POLICIES: dict[str, Policy] = {
     )
 }
 
-# Names for the answer to give to "which one?".
-ALIASES = {"recommended": identity.POLICY.name}
-
 
 def load_policy(policy: PolicyLike) -> Policy:
     """A policy by its name; None is the paper's.
@@ -61,15 +57,15 @@ def load_policy(policy: PolicyLike) -> Policy:
     if policy is None:
         return PAPER
     if isinstance(policy, str):
-        name = ALIASES.get(policy, policy)
-        if name not in POLICIES:
-            known = sorted([*POLICIES, *ALIASES])
-            raise ValueError(f"unknown policy {policy!r}; known: {known}, or a sam2long.search.policy.Policy")
-        policy = POLICIES[name]
+        if policy not in POLICIES:
+            raise ValueError(
+                f"unknown policy {policy!r}; known: {sorted(POLICIES)}, or a sam2long.search.policy.Policy"
+            )
+        policy = POLICIES[policy]
     for module in policy.needs:
         if find_spec(module) is None:
             raise ImportError(f"the policy {policy.name!r} needs {module}: pip install 'sam2long[policies]'")
     return policy
 
 
-__all__ = ["ALIASES", "POLICIES", "PolicyLike", "load_policy"]
+__all__ = ["POLICIES", "PolicyLike", "load_policy"]

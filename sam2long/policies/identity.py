@@ -1,7 +1,7 @@
-"""The recommended policy: the object is told from its double by its looks, and remembered from frames that show both.
+"""The object is told from its double by its looks, and remembered from frames that show both.
 
 Appearance says whether a mask is the object (`appearance`); memory keeps the frames on which a distractor was told
-apart (`distractor`). Chosen on synthetic clips of the split `val`; `docs/policies.md` has the figures.
+apart (`distractor`). `docs/policies.md` says what was measured.
 """
 
 from __future__ import annotations

@@ -26,12 +26,11 @@ def test_names() -> None:
         load_policy("Motion")
 
 
-def test_the_recommended_policy_by_its_alias(monkeypatch: pytest.MonkeyPatch) -> None:
-    assert load_policy("recommended") is POLICIES["identity"]
-    assert POLICIES["identity"].needs == ("scipy",)
+def test_what_a_policy_needs_is_missed_before_work(monkeypatch: pytest.MonkeyPatch) -> None:
+    assert POLICIES["identity"].needs == POLICIES["distractor"].needs == ("scipy",)
     monkeypatch.setattr("sam2long.policies.find_spec", lambda module: None)
     with pytest.raises(ImportError, match=r"policy 'identity' needs scipy: pip install 'sam2long\[policies\]'"):
-        load_policy("recommended")
+        load_policy("identity")
     assert load_policy("stride") is POLICIES["stride"], "needs nothing"
 
 
