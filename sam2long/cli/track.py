@@ -105,6 +105,7 @@ def run(args: argparse.Namespace) -> int:
     job = _job(args)
     job.tree_files.check(
         args.out,
+        [args.video, *filter(None, [args.prompts, *(prompt.mask_file for prompt in job.prompts)])],
         num_pathways=job.model.memory_tree.num_pathways,
         goes_on=job.going != "anew" or args.preview,
         overwrite=args.overwrite,

@@ -48,6 +48,8 @@ def track_video(job: TrackJob) -> None:
             _track(job, source, chosen, record, watch, exports)
             watch.write_figures(video, job.results.path)
         exports.finish()
+        if not job.exports and job.going != "resume" and (job.results.path / "exports").is_dir():
+            advise(f"{job.results.path / 'exports'} shows the run of before: sam2long export writes it anew")
         if job.overlay and not record.has_overlay(job.fps):
             with late_step("the overlay", f"masks and scores are in {job.results.path}"):
                 _write_overlay(job, source, shown)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import glob
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, replace
 from importlib.util import find_spec
 from pathlib import Path
@@ -37,15 +37,20 @@ class TreeFiles:
     def wanted(self) -> bool:
         return self.events is not None or self.figure is not None
 
-    def check(self, out: Path, *, num_pathways: int, goes_on: bool, overwrite: bool) -> None:
-        """Raises UserError for what could not be written, before work begins."""
+    def check(
+        self, out: Path, inputs: Iterable[str | Path], *, num_pathways: int, goes_on: bool, overwrite: bool
+    ) -> None:
+        """Raises UserError for what could not be written, or would take the place of an input, before work begins."""
+        taken = {Path(name).resolve() for name in inputs}
         for option, path in (("--events", self.events), ("--tree-figure", self.figure)):
             if path is None:
                 continue
             if num_pathways == 1:
                 raise UserError(f"{option} shows memory trees; --num-pathways 1 is SAM 2 itself and grows none")
+            if path.resolve() in taken or path.resolve().parent in taken:
+                raise UserError(f"{option} {path} is where the run reads from: give another file")
             if path.is_dir() or (path.parent.resolve() != out.resolve() and not path.parent.is_dir()):
-                raise UserError(f"{option} {path}: give a file in a folder that exists")
+                raise UserError(f"{option} {path}: give a file (not a folder), in a folder that exists")
             there = [path, *path.parent.glob(f"{glob.escape(path.stem)}-*{path.suffix}")]  # of several objects
             if not (goes_on or overwrite) and any(one.exists() for one in there):
                 raise UserError(f"{option} {path} exists: give another file, or add --overwrite")
@@ -98,6 +103,7 @@ class TreeWatch:
         if not self._files.wanted:
             return None
         if self._files.events is not None:
+            self._files.events.parent.mkdir(exist_ok=True)  # the run's own folder may not have begun
             self._lines = self._files.events.open(self._mode, encoding="utf-8", buffering=1)
 
         def on_frame(record: TreeRecord) -> None:

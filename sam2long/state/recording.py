@@ -33,6 +33,7 @@ class Recording:
         self._untold: deque[TreeRecord] = deque()
         self._decided: dict[Any, list[DecisionRecord]] = {}
         self._newest = 0
+        self._is_telling = False
 
     def listen(self, on_frame: OnFrame | None) -> None:
         """Tell `on_frame` from now on; None: nobody listens.
@@ -50,11 +51,22 @@ class Recording:
     def tell(self) -> None:
         """Hand out what is written down."""
         while self._on_frame is not None and self._untold:
+            self._is_telling = True
             try:
                 self._on_frame(self._untold.popleft())
             except BaseException:
                 self.listen(None)
                 raise
+            finally:
+                self._is_telling = False
+
+    def forbid_changes(self) -> None:
+        """Raises RuntimeError within a listener: what it is told of is under way, and would begin again and again."""
+        if self._is_telling:
+            raise RuntimeError(
+                "within on_frame= nothing can be prompted, removed or tracked: do it between frames, where they are "
+                "taken from the pass"
+            )
 
     # -- what tracks say -------------------------------------------------------------------------------------------
 

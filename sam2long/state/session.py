@@ -204,7 +204,11 @@ class Session:
 
         A pass is as far as it has yielded, as SAM 2's is, and goes on from there. A stream cannot come back to a frame:
         what it has pending is decided.
+
+        Raises:
+            RuntimeError: within an `on_frame=` listener.
         """
+        self.recording.forbid_changes()
         self.left = None
         if self.propagation is None:
             return

@@ -41,9 +41,10 @@ def track_frame(
 ) -> list[Answer]:
     """See `SAM2LongVideoPredictor.track_frame`."""
     frames = _frames_of(state)
+    session = predictor.session(state)
+    session.recording.forbid_changes()
     pixels = frames.checked(frame)  # a frame that cannot be taken changes nothing
     _forget(state)
-    session = predictor.session(state)
     propagation, decided = _consolidate_prompts(predictor, state)
     session.owed += decided
     frame_idx = frames.append(pixels)

@@ -12,6 +12,8 @@ from tracked_runs import NUM_FRAMES, clip, read_strictly
 
 from sam2long import TreeRecord
 from sam2long.cli import main
+from sam2long.cli.errors import UserError
+from sam2long.cli.tree_outputs import TreeFiles, TreeWatch
 from sam2long.views import tree_figure
 
 CLICK = ["--point", "40,45", "--no-overlay"]
@@ -118,8 +120,8 @@ def test_a_stream(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     ("options", "message"),
     [
         (["--events", "e.jsonl", "--num-pathways", "1"], "--num-pathways 1 is SAM 2 itself and grows none"),
-        (["--events", "nowhere/e.jsonl"], "give a file in a folder that exists"),
-        (["--events", "."], "give a file in a folder that exists"),
+        (["--events", "nowhere/e.jsonl"], "give a file (not a folder), in a folder that exists"),
+        (["--events", "."], "give a file (not a folder), in a folder that exists"),
         (["--tree-figure", "tree.jpg"], "give a file that ends with .png, .pdf, .svg"),
         (["--events", "there.jsonl"], "there.jsonl exists: give another file, or add --overwrite"),
     ],
@@ -150,3 +152,28 @@ def test_without_matplotlib(
     monkeypatch.setattr(sam2long.cli.tree_outputs, "find_spec", nothing)
     assert main(["track", str(video), "-o", str(tmp_path / "out"), *CLICK, "--tree-figure", "t.png"]) == 2
     assert "pip install matplotlib (extra sam2long[viz])" in refused(capsys)
+
+
+def test_inputs_are_not_overwritten(tmp_path: Path) -> None:
+    """Not even with --overwrite, which is about results."""
+    video, folder = tmp_path / "in.mp4", tmp_path / "frames"
+    video.write_bytes(b"a video")
+    folder.mkdir()
+    mask = tmp_path / "mask.png"
+    cases = [
+        (TreeFiles(events=video), video),
+        (TreeFiles(figure=mask), mask),
+        (TreeFiles(figure=folder / "1.png"), folder),
+    ]
+    for files, given in cases:
+        with pytest.raises(UserError, match="is where the run reads from: give another file"):
+            files.check(tmp_path / "out", [given], num_pathways=3, goes_on=False, overwrite=True)
+
+
+def test_events_may_lie_in_a_new_runs_folder(tmp_path: Path) -> None:
+    files = TreeFiles(events=tmp_path / "new" / "events.jsonl")
+    files.check(tmp_path / "new", [], num_pathways=3, goes_on=False, overwrite=False)
+    watch = TreeWatch(files, goes_on=False, in_video=lambda t: t)
+    with watch:
+        assert watch.listener(None, lambda: None) is not None
+    assert (tmp_path / "new" / "events.jsonl").read_text() == ""

@@ -276,3 +276,26 @@ def test_what_cannot_be_called_is_refused(predictor: SAM2LongVideoPredictor, dis
     with pytest.raises(ValueError, match="takes a function of one record"):
         predictor.init_stream(disks[0][0], on_frame=wrong)
     assert len(track(predictor, state)) == NUM_FRAMES
+
+
+@pytest.mark.parametrize("change", ["prompt", "reset", "pass", "remove"])
+def test_within_a_listener_nothing_is_changed(predictor: SAM2LongVideoPredictor, clip: Clip, change: str) -> None:
+    """What was told would be tracked again, told again, and so on for ever."""
+    state = start(predictor, clip)
+
+    def on_frame(record: TreeRecord) -> None:
+        if record.frame_idx == 5:
+            if change == "prompt":
+                predictor.add_new_mask(state, 3, 1, clip[1][0, 3])
+            elif change == "reset":
+                predictor.reset_state(state)
+            elif change == "remove":
+                predictor.remove_object(state, 1)
+            else:
+                next(predictor.propagate_in_video(state))
+
+    frames: list[int] = []
+    with pytest.raises(RuntimeError, match="within on_frame= nothing can be prompted, removed or tracked"):
+        frames.extend(t for t, _, _ in predictor.propagate_in_video(state, on_frame=on_frame))
+    assert sorted(predictor.get_scores(state, 1)) == list(range(1, 6))
+    assert list(track(predictor, state, start_frame_idx=5))[-1] == NUM_FRAMES - 1
