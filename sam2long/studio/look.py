@@ -135,7 +135,8 @@ CSS = """
 .s2l-stage img { display: block; height: min(62vh, 760px); max-width: 100%; object-fit: fill; }
 .s2l-stage svg { position: absolute; inset: 0; width: 100%; height: 100%; pointer-events: none; }
 .s2l-empty { width: 100%; height: min(56vh, 560px); display: flex; align-items: center; justify-content: center;
-  color: #d4d4d8; line-height: 1.7; text-align: center; cursor: default; }
+  line-height: 1.7; text-align: center; cursor: default; }
+.s2l-empty, .s2l-empty * { color: #d4d4d8 !important; }
 .s2l-rubber { position: absolute; display: none; border: 2px dashed #fff; background: rgba(255,255,255,.14);
   pointer-events: none; }
 #s2l-stage, #s2l-timeline, #s2l-review { padding: 0; }

@@ -13,7 +13,7 @@ from sam2long.studio.objects import checked_color
 from sam2long.studio.shown import Shown, Updates
 from sam2long.studio.steps import Box, Click, Step
 from sam2long.studio.studio import Way
-from sam2long.studio.telling import told
+from sam2long.studio.telling import say, told
 
 # In their order, or the clock would put back what a click has just changed.
 _ONE_BY_ONE: dict[str, Any] = {"show_progress": "hidden", "concurrency_id": "studio", "concurrency_limit": 1}
@@ -37,7 +37,6 @@ class Page(Shown):
             (blocks.load, self._load, here),
             (at.open.click, self._open, [at.path]),
             (at.path.submit, self._open, [at.path]),
-            (at.upload.upload, self._upload, [at.upload]),
             (at.earlier.input, self._open, [at.earlier]),
             (at.stage.click, self._stage, here),
             (at.back.click, self._step_back, here),
@@ -60,6 +59,8 @@ class Page(Shown):
             (at.review.click, self._review, here),
         ):
             listen(told(method), inputs, at.outputs, **_ONE_BY_ONE)
+        kept = at.upload.upload(told(self._upload), [at.upload], at.outputs, **_ONE_BY_ONE)
+        kept.then(lambda: None, None, [at.upload], **_ONE_BY_ONE)  # also a refused one: the next would be added to it
         at.over.click(told(self._start_over), [at.sure], at.outputs, js=look.SURE_SCRIPT, **_ONE_BY_ONE)
         at.frame.input(told(self._scrub), here, at.outputs, trigger_mode="always_last", **_ONE_BY_ONE)
         at.clock.tick(told(self._tick), [*here, at.follow, at.seen], at.outputs, **_ONE_BY_ONE)
@@ -70,13 +71,13 @@ class Page(Shown):
     def _open(self, path: str) -> Updates:
         went_on = self._studio.open(path or "")
         if went_on:
-            gradio().Info("Your earlier work on this video is open again.")
+            say("Your earlier work on this video is open again.")
         return self._opened()
 
     def _upload(self, files: Sequence[str]) -> Updates:
         try:
             self._studio.open_upload([Path(file) for file in files])
-            return {**self._opened(), self._at.upload: None}
+            return self._opened()
         finally:
             for file in files:
                 Path(file).unlink(missing_ok=True)  # a copy is kept beside the session
@@ -131,7 +132,7 @@ class Page(Shown):
         return self._all(frame, obj_id, masks_on)
 
     def _undo(self, frame: int, chosen: int | None, masks_on: bool) -> Updates:
-        gradio().Info(f"Undone: {self._studio.undo()}.", duration=3)
+        say(f"Undone: {self._studio.undo()}.", 3)
         return self._all(frame, chosen, masks_on)
 
     def _clear(self, frame: int, chosen: int | None, masks_on: bool) -> Updates:
@@ -139,7 +140,7 @@ class Page(Shown):
         return self._all(frame, chosen, masks_on)
 
     def _mask_file(self, frame: int, chosen: int | None, masks_on: bool, file: str) -> Updates:
-        gradio().Info("Reading the mask file; with many objects that takes a while.", duration=4)
+        say("Reading the mask file; with many objects that takes a while.", 4)
         shown = self._studio.show_file(self._known(chosen), frame, Path(file))
         return self._all(frame, shown[-1], masks_on)
 
@@ -210,7 +211,7 @@ class Page(Shown):
     def _review(self, frame: int, chosen: int | None, masks_on: bool, event: Any) -> Updates:
         if (choice := event.choice) is not None:
             self._studio.take(self._needed(chosen), frame, int(choice))
-            gradio().Info("Taken. Now track again from here: forward, backward or both.", duration=6)
+            say("Taken. Now track again from here: forward, backward or both.", 6)
             return self._all(frame, chosen, masks_on)
         return self._to(int(event.frame), chosen, masks_on) if event.frame is not None else {}
 
