@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import re
 import tempfile
 import zipfile
@@ -15,6 +16,7 @@ import numpy as np
 from sam2long.exports import FORMATS, Export, FrameMasks, VideoInfo, open_export
 from sam2long.files import replacing
 from sam2long.studio.desk import Desk
+from sam2long.studio.objects import hex_of
 
 Turn = Callable[[], AbstractContextManager[Any]]
 Told = Callable[[float], None]
@@ -28,7 +30,9 @@ def export_zip(
     turn: Turn,
     told: Told,
 ) -> Path:
-    """Write every frame that is known, in one pass, to `NAME-FORMATS.zip`; it appears when it is whole.
+    """Write every frame that is known, in one pass, to `NAME-sam2long.zip`; it appears when it is whole.
+
+    Beside them lies `objects.json`: the number, name and colour of each object, which not all formats have room for.
 
     Args:
         desk: whose masks.
@@ -50,10 +54,12 @@ def export_zip(
     if not frames:
         raise ValueError("There is nothing to export yet: show an object and track it.")
     folder.mkdir(parents=True, exist_ok=True)
-    target = folder / f"{info.name}-{'-'.join(chosen)}.zip"
+    target = folder / f"{info.name}-sam2long.zip"
     with tempfile.TemporaryDirectory(dir=folder, prefix=".export-") as part:
         exports = [open_export(each, Path(part) / FORMATS[each].file, info) for each in chosen]
         _write(desk, exports, frames, turn, told)
+        listed = [{"id": k, "name": text, "color": hex_of(info.colors[k])} for k, text in info.objects.items()]
+        (Path(part) / "objects.json").write_text(json.dumps(listed, ensure_ascii=False, indent=1), encoding="utf-8")
         with replacing(target) as zipped:
             _zip(Path(part), zipped)
     return target
