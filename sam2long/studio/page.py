@@ -13,7 +13,7 @@ from sam2long.studio.objects import checked_color
 from sam2long.studio.shown import Shown, Updates
 from sam2long.studio.steps import Box, Click, Step
 from sam2long.studio.studio import Way
-from sam2long.studio.telling import say, told
+from sam2long.studio.telling import FOR_PEOPLE, say, say_why, told
 
 # In their order, or the clock would put back what a click has just changed.
 _ONE_BY_ONE: dict[str, Any] = {"show_progress": "hidden", "concurrency_id": "studio", "concurrency_limit": 1}
@@ -37,6 +37,7 @@ class Page(Shown):
             (blocks.load, self._load, here),
             (at.open.click, self._open, [at.path]),
             (at.path.submit, self._open, [at.path]),
+            (at.upload.upload, self._upload, [at.upload]),
             (at.earlier.input, self._open, [at.earlier]),
             (at.stage.click, self._stage, here),
             (at.back.click, self._step_back, here),
@@ -59,8 +60,6 @@ class Page(Shown):
             (at.review.click, self._review, here),
         ):
             listen(told(method), inputs, at.outputs, **_ONE_BY_ONE)
-        kept = at.upload.upload(told(self._upload), [at.upload], at.outputs, **_ONE_BY_ONE)
-        kept.then(lambda: None, None, [at.upload], **_ONE_BY_ONE)  # also a refused one: the next would be added to it
         at.over.click(told(self._start_over), [at.sure], at.outputs, js=look.SURE_SCRIPT, **_ONE_BY_ONE)
         at.frame.input(told(self._scrub), here, at.outputs, trigger_mode="always_last", **_ONE_BY_ONE)
         at.clock.tick(told(self._tick), [*here, at.follow, at.seen], at.outputs, **_ONE_BY_ONE)
@@ -77,7 +76,10 @@ class Page(Shown):
     def _upload(self, files: Sequence[str]) -> Updates:
         try:
             self._studio.open_upload([Path(file) for file in files])
-            return self._opened()
+            return {**self._opened(), self._at.upload: None}
+        except FOR_PEOPLE as error:
+            say_why(error)
+            return {self._at.upload: None}  # or the next files would be added to these
         finally:
             for file in files:
                 Path(file).unlink(missing_ok=True)  # a copy is kept beside the session

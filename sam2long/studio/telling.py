@@ -12,6 +12,9 @@ from sam2long.studio.gradio_library import gradio
 
 logger = logging.getLogger(__name__)
 
+FOR_PEOPLE = (ValueError, OSError, ImportError, RuntimeError, MemoryError)
+"""Errors whose message is for the person at the page."""
+
 
 def told(method: Callable[..., Any]) -> Callable[..., Any]:
     """`method` as Gradio calls it: errors become messages on the page, and no updates change nothing.
@@ -24,7 +27,7 @@ def told(method: Callable[..., Any]) -> Callable[..., Any]:
         try:
             updates = method(*values)
             return gr.skip() if updates == {} else updates
-        except (ValueError, OSError, ImportError, RuntimeError, MemoryError) as error:
+        except FOR_PEOPLE as error:
             raise gr.Error(_words(error), print_exception=False) from error
         except Exception as error:
             logger.exception("the studio failed")
@@ -47,6 +50,11 @@ def told(method: Callable[..., Any]) -> Callable[..., Any]:
 def say(text: str, seconds: float = 10) -> None:
     """A note on the page; by a method that is `told`."""
     gradio().Info(escape(text), duration=seconds)
+
+
+def say_why(error: BaseException) -> None:
+    """What an error says, where the method goes on and updates something; by a method that is `told`."""
+    gradio().Warning(_words(error))
 
 
 def _words(error: BaseException) -> str:

@@ -33,3 +33,10 @@ def test_names_are_no_html_in_notes(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(gradio, "Info", lambda text, duration: notes.append((text, duration)))
     telling.say("Undone: renaming <b>A</b>.", 3)
     assert notes == [("Undone: renaming &lt;b&gt;A&lt;/b&gt;.", 3)]
+
+
+def test_a_refusal_may_go_with_updates(monkeypatch: pytest.MonkeyPatch) -> None:
+    warned: list[str] = []
+    monkeypatch.setattr(gradio, "Warning", warned.append)
+    telling.say_why(OSError("<i>.mp4 is empty"))
+    assert warned == ["&lt;i&gt;.mp4 is empty"]
