@@ -30,9 +30,7 @@ def export_zip(
     turn: Turn,
     told: Told,
 ) -> Path:
-    """Write every frame that is known, in one pass, to `NAME-sam2long.zip`; it appears when it is whole.
-
-    Beside them lies `objects.json`: the number, name and colour of each object, which not all formats have room for.
+    """Write every frame that is known, in one pass, to `NAME-sam2long.zip`; it appears when it is whole. It holds `objects.json` too.
 
     Args:
         desk: whose masks.
@@ -58,8 +56,7 @@ def export_zip(
     with tempfile.TemporaryDirectory(dir=folder, prefix=".export-") as part:
         exports = [open_export(each, Path(part) / FORMATS[each].file, info) for each in chosen]
         _write(desk, exports, frames, turn, told)
-        listed = [{"id": k, "name": text, "color": hex_of(info.colors[k])} for k, text in info.objects.items()]
-        (Path(part) / "objects.json").write_text(json.dumps(listed, ensure_ascii=False, indent=1), encoding="utf-8")
+        _list_objects(info, Path(part) / "objects.json")
         with replacing(target) as zipped:
             _zip(Path(part), zipped)
     return target
@@ -74,6 +71,12 @@ def _info(desk: Desk, name: str) -> VideoInfo:
         colors={k: of.color for k, of in objects.items()},
         scores=lambda k: desk.predictor.get_scores(desk.state, k) if k in desk.state["obj_ids"] else {},
     )
+
+
+def _list_objects(info: VideoInfo, file: Path) -> None:
+    """The number, name and colour of each object, which not all formats have room for."""
+    listed = [{"id": k, "name": name, "color": hex_of(info.colors[k])} for k, name in info.objects.items()]
+    file.write_text(json.dumps(listed, ensure_ascii=False, indent=1), encoding="utf-8")
 
 
 def _write(desk: Desk, exports: Sequence[Export], frames: Sequence[int], turn: Turn, told: Told) -> None:

@@ -9,7 +9,7 @@ from sam2long.studio.objects import MAX_NAME
 
 FORMAT_NAMES = {
     "overlay": "Video with the masks drawn on (MP4)",
-    "csv": "Table: area, centre and box on every frame (CSV)",
+    "csv": "Table: area, centre, box (CSV)",
     "davis": "Masks, one picture a frame (PNG)",
     "per-object": "Masks, one folder an object (PNG)",
     "coco": "COCO (JSON)",
@@ -17,9 +17,9 @@ FORMAT_NAMES = {
     "mot": "MOTChallenge boxes (TXT)",
     "mots": "MOTSChallenge masks (TXT)",
     "npz": "NumPy arrays (NPZ)",
-    "cutout": "Objects cut out (PNG, transparent)",
-    "cutout-webm": "Objects cut out (WebM video, transparent)",
-    "cutout-prores": "Objects cut out (ProRes video, transparent)",
+    "cutout": "Objects cut out (transparent PNG)",
+    "cutout-webm": "Objects cut out (transparent WebM)",
+    "cutout-prores": "Objects cut out (transparent ProRes)",
 }
 
 

@@ -68,8 +68,7 @@ class Page(Shown):
     # -- 1 open --------------------------------------------------------------------------------------------------
 
     def _open(self, path: str) -> Updates:
-        went_on = self._studio.open(path or "")
-        if went_on:
+        if self._studio.open(path or ""):
             say("Your earlier work on this video is open again.")
         return self._opened()
 
@@ -100,8 +99,8 @@ class Page(Shown):
         step: Step
         if stroke := event.stroke:
             points = [(float(x), float(y)) for x, y in stroke]
-            radius, erase = float(event.radius), bool(event.negative)
-            shown = self._studio.show_stroke(self._known(chosen), frame, points, radius, erase=erase)
+            obj_id, radius = self._known(chosen), float(event.radius)
+            shown = self._studio.show_stroke(obj_id, frame, points, radius, erase=bool(event.negative))
             return self._all(frame, shown, masks_on)
         if box := event.box:
             x0, y0, x1, y1 = map(float, box)
@@ -120,8 +119,7 @@ class Page(Shown):
         return self._all(frame, None, masks_on)
 
     def _rename(self, frame: int, chosen: int | None, masks_on: bool, name: str) -> Updates:
-        obj_id = self._known(chosen)
-        if obj_id is None:
+        if (obj_id := self._known(chosen)) is None:
             return {}
         self._studio.rename(obj_id, name)
         return self._all(frame, obj_id, masks_on)
@@ -186,11 +184,10 @@ class Page(Shown):
     # -- 4 review ------------------------------------------------------------------------------------------------
 
     def _scrub(self, frame: int, chosen: int | None, masks_on: bool) -> Updates:
-        at, obj_id = self._at, self._known(chosen)
         return {
-            at.stage: self._stage_html(frame, masks_on),
-            at.review: self._review_html(obj_id, frame),
-            at.follow: gradio().skip() if not self._studio.is_tracking else False,  # who looks around stays there
+            self._at.stage: self._stage_html(frame, masks_on),
+            self._at.review: self._review_html(self._known(chosen), frame),
+            self._at.follow: gradio().skip() if not self._studio.is_tracking else False,  # who looks around stays there
         }
 
     def _step_on(self, frame: int, chosen: int | None, masks_on: bool) -> Updates:

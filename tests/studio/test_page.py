@@ -96,9 +96,10 @@ def test_a_person_shows_tracks_corrects_exports_and_reloads(
     page.wait_for_selector('.s2l-stage[data-frame="31"]')  # it followed
     assert page.locator(".s2l-curve").count() == 3
 
-    page.locator(".s2l-chip").first.click()
-    page.wait_for_selector(".s2l-card")
     doubt = studio.doubtful(1)[0]
+    page.locator(".s2l-chip").first.click()
+    page.wait_for_selector(f'.s2l-chip.s2l-here[data-frame="{doubt.frame_idx}"]')  # the cards before are of another
+    page.wait_for_selector(f'.s2l-stage[data-frame="{doubt.frame_idx}"]')
     assert page.locator(".s2l-card").count() == doubt.num_alternatives
     choice = page.locator(".s2l-card:not(.s2l-answer)").first.get_attribute("data-choice")
     page.click(f'.s2l-card[data-choice="{choice}"]')
