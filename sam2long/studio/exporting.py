@@ -30,7 +30,7 @@ def export_zip(
     turn: Turn,
     told: Told,
 ) -> Path:
-    """Write every frame that is known, in one pass, to `NAME-sam2long.zip`; it appears when it is whole. It holds `objects.json` too.
+    """Write every frame that is known, in one pass, to `NAME-sam2long.zip`, which appears when it is whole.
 
     Args:
         desk: whose masks.
