@@ -19,6 +19,9 @@ class Desk(Showing):
         state: of `predictor`, made with `keep_alternatives`; it knows what `objects` were shown.
         objects: of an earlier session.
         next_id: the number of the next object.
+
+    Attributes:
+        given_again: numbers that a saved state may know as those of other objects, which were undone.
     """
 
     # Of the last removal alone: a state may be large.
@@ -40,7 +43,7 @@ class Desk(Showing):
         added = StudioObject.new(self.next_id)
         self.objects[added.obj_id] = added
         self.next_id += 1
-        self._note(f"adding {added.name}", lambda: self._forget(added.obj_id))
+        self._note(f"adding {added.name}", lambda: self._unadd(added.obj_id))
         return added
 
     def remove_object(self, obj_id: int) -> None:
@@ -76,6 +79,12 @@ class Desk(Showing):
             of.color = color
             # A picker sends every colour on the way to the one that is meant.
             self._note(f"the colour of {of.name}", lambda: setattr(of, "color", before), once=True)
+
+    def _unadd(self, obj_id: int) -> None:
+        """As if it had never been: what came after it is undone already, so its number is free again."""
+        self._forget(obj_id)
+        self.next_id = obj_id
+        self.given_again.add(obj_id)
 
     def _forget(self, obj_id: int) -> None:
         self.objects = {k: of for k, of in self.objects.items() if k != obj_id}

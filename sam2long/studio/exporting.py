@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import re
 import tempfile
 import zipfile
@@ -15,6 +16,7 @@ import numpy as np
 from sam2long.exports import FORMATS, Export, FrameMasks, VideoInfo, open_export
 from sam2long.files import replacing
 from sam2long.studio.desk import Desk
+from sam2long.studio.objects import hex_of
 
 Turn = Callable[[], AbstractContextManager[Any]]
 Told = Callable[[float], None]
@@ -28,7 +30,7 @@ def export_zip(
     turn: Turn,
     told: Told,
 ) -> Path:
-    """Write every frame that is known, in one pass, to `NAME-FORMATS.zip`; it appears when it is whole.
+    """Write every frame that is known, in one pass, to `NAME-sam2long.zip`, which appears when it is whole.
 
     Args:
         desk: whose masks.
@@ -50,10 +52,11 @@ def export_zip(
     if not frames:
         raise ValueError("There is nothing to export yet: show an object and track it.")
     folder.mkdir(parents=True, exist_ok=True)
-    target = folder / f"{info.name}-{'-'.join(chosen)}.zip"
+    target = folder / f"{info.name}-sam2long.zip"
     with tempfile.TemporaryDirectory(dir=folder, prefix=".export-") as part:
         exports = [open_export(each, Path(part) / FORMATS[each].file, info) for each in chosen]
         _write(desk, exports, frames, turn, told)
+        _list_objects(info, Path(part) / "objects.json")
         with replacing(target) as zipped:
             _zip(Path(part), zipped)
     return target
@@ -68,6 +71,12 @@ def _info(desk: Desk, name: str) -> VideoInfo:
         colors={k: of.color for k, of in objects.items()},
         scores=lambda k: desk.predictor.get_scores(desk.state, k) if k in desk.state["obj_ids"] else {},
     )
+
+
+def _list_objects(info: VideoInfo, file: Path) -> None:
+    """The number, name and colour of each object, which not all formats have room for."""
+    listed = [{"id": k, "name": name, "color": hex_of(info.colors[k])} for k, name in info.objects.items()]
+    file.write_text(json.dumps(listed, ensure_ascii=False, indent=1), encoding="utf-8")
 
 
 def _write(desk: Desk, exports: Sequence[Export], frames: Sequence[int], turn: Turn, told: Told) -> None:

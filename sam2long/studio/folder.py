@@ -75,6 +75,7 @@ class SessionFolder:
         self.path.mkdir(parents=True, exist_ok=True)
         before = self._read() if self.is_begun else {}
         state, in_state = before.get("state"), before.get("in_state", {})
+        in_state = {k: shown for k, shown in in_state.items() if int(k) not in desk.given_again}
         if with_state:
             state = f"state-{time.time_ns()}.safetensors"
             desk.predictor.save_state(desk.state, self.path / state)
@@ -94,6 +95,8 @@ class SessionFolder:
         }
         with replacing(self.path / _FILE) as part:
             part.write_text(json.dumps(content, allow_nan=False), encoding="utf-8")
+        if with_state:
+            desk.given_again.clear()
         for older in self.path.glob("state-*"):
             if older.name != state:
                 older.unlink(missing_ok=True)
@@ -129,7 +132,7 @@ class SessionFolder:
         else:
             state, known = _new_state(predictor, source), {}
         desk = Desk(predictor, source, state, objects, next_id)
-        for obj_id in [k for k in state["obj_ids"] if k not in objects]:
+        for obj_id in [k for k in state["obj_ids"] if k not in objects or k not in known]:
             predictor.remove_object(state, obj_id, need_output=False)
         for obj_id, of in objects.items():
             desk.reshow(of, known.get(obj_id))

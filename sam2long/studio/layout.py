@@ -5,10 +5,11 @@ from __future__ import annotations
 from typing import Any
 
 from sam2long.studio import look, markup
+from sam2long.studio.objects import MAX_NAME
 
 FORMAT_NAMES = {
     "overlay": "Video with the masks drawn on (MP4)",
-    "csv": "Table: area, centre and box on every frame (CSV)",
+    "csv": "Table: area, centre, box (CSV)",
     "davis": "Masks, one picture a frame (PNG)",
     "per-object": "Masks, one folder an object (PNG)",
     "coco": "COCO (JSON)",
@@ -16,9 +17,9 @@ FORMAT_NAMES = {
     "mot": "MOTChallenge boxes (TXT)",
     "mots": "MOTSChallenge masks (TXT)",
     "npz": "NumPy arrays (NPZ)",
-    "cutout": "Objects cut out (PNG, transparent)",
-    "cutout-webm": "Objects cut out (WebM video, transparent)",
-    "cutout-prores": "Objects cut out (ProRes video, transparent)",
+    "cutout": "Objects cut out (transparent PNG)",
+    "cutout-webm": "Objects cut out (transparent WebM)",
+    "cutout-prores": "Objects cut out (transparent ProRes)",
 }
 
 
@@ -27,7 +28,10 @@ class Layout:
 
     Attributes:
         outputs: all that may be updated.
+        always: buttons that need a free predictor and nothing else.
+        of_video: buttons that need an open video and a free predictor.
         of_objects: buttons that need an object and a free predictor.
+        of_frames: buttons that need several frames.
     """
 
     def __init__(self, gr: Any) -> None:
@@ -47,11 +51,15 @@ class Layout:
         self.seen, self.clock = gr.State(""), gr.Timer(0.6)
         # Kept here and not read from the list: a list refuses a value that another event has just taken from it.
         self.chosen = gr.State(None)
-        self.of_objects = [self.remove, self.clear, self.backward, self.both, self.forward]
+        self.always = [self.open]
+        self.of_video = [self.over, self.add, self.mask_file]
+        self.of_objects = [self.remove, self.clear, self.backward, self.both, self.forward, self.export]
+        self.of_frames = [self.back, self.next]
         self.outputs = [
             self.video, self.earlier, self.upload, self.stage, self.frame, self.objects, self.swatches, self.name,
             self.color, self.progress, self.timeline, self.legend, self.review, self.undo, self.go_on, self.stop,
-            self.seen, self.chosen, self.follow, *self.of_objects,
+            self.seen, self.chosen, self.follow, self.download, *self.always, *self.of_video,
+            *self.of_objects, *self.of_frames,
         ]  # fmt: skip
 
     def _video_side(self, gr: Any) -> None:
@@ -83,7 +91,7 @@ class Layout:
             self.video = gr.HTML("")
             with gr.Row(equal_height=True):
                 self.path = gr.Textbox(
-                    placeholder="Path of a video or image folder", show_label=False, scale=5,
+                    placeholder="Video or image folder", show_label=False, scale=5, max_lines=1,
                     elem_id="s2l-path", container=False,
                 )  # fmt: skip
                 self.open = gr.Button("Open", scale=1, min_width=80, elem_id="s2l-open", variant="primary")
@@ -109,7 +117,7 @@ class Layout:
             with gr.Row(equal_height=True):
                 self.name = gr.Textbox(
                     placeholder="Name", show_label=False, scale=4, elem_id="s2l-name", interactive=False, min_width=90,
-                    container=False, submit_btn="Rename",
+                    container=False, submit_btn="Rename", max_lines=1, max_length=MAX_NAME,
                 )  # fmt: skip
                 self.color = gr.ColorPicker(show_label=False, scale=1, min_width=60, interactive=False, container=False)
             with gr.Row():

@@ -123,7 +123,9 @@ CSS = """
 #s2l-review .html-container, .s2l-bare .html-container { padding: 0; }
 .s2l-panel input[type=text], .s2l-panel textarea { border: 1px solid var(--border-color-primary) !important;
   border-radius: 8px; padding: 7px 10px; }
-#s2l-formats { max-height: 190px; overflow-y: auto; }
+#s2l-formats .wrap { flex-direction: column; flex-wrap: nowrap; gap: 3px; }
+#s2l-formats label { width: 100%; font-size: .84rem; }
+#s2l-download { display: block; max-width: 100%; overflow: hidden; text-overflow: ellipsis; }
 #s2l-formats label, #s2l-objects label, #s2l-mode label { padding: 5px 10px; }
 #s2l-mode label { font-size: .84rem; } #s2l-mode label span { margin-left: 0; } #s2l-mode .wrap { gap: 6px; }
 #s2l-scrub { align-items: center; gap: 12px; }
@@ -135,7 +137,8 @@ CSS = """
 .s2l-stage img { display: block; height: min(62vh, 760px); max-width: 100%; object-fit: fill; }
 .s2l-stage svg { position: absolute; inset: 0; width: 100%; height: 100%; pointer-events: none; }
 .s2l-empty { width: 100%; height: min(56vh, 560px); display: flex; align-items: center; justify-content: center;
-  color: #d4d4d8; line-height: 1.7; text-align: center; cursor: default; }
+  line-height: 1.7; text-align: center; cursor: default; }
+.s2l-empty, .s2l-empty * { color: #d4d4d8 !important; }
 .s2l-rubber { position: absolute; display: none; border: 2px dashed #fff; background: rgba(255,255,255,.14);
   pointer-events: none; }
 #s2l-stage, #s2l-timeline, #s2l-review { padding: 0; }

@@ -32,6 +32,7 @@ class Looking:
         self.predictor, self.source, self.state = predictor, source, state
         self.objects = objects or {}
         self.next_id = next_id
+        self.given_again: set[int] = set()
 
     @property
     def num_frames(self) -> int:

@@ -23,7 +23,7 @@ class StudioObject:
     """One object.
 
     Attributes:
-        obj_id: from 1; never given twice in a session.
+        obj_id: from 1; given again only where adding the object was undone.
         shown: frame index -> what was shown there, in order.
     """
 

@@ -13,7 +13,7 @@ from sam2long.studio.objects import checked_color
 from sam2long.studio.shown import Shown, Updates
 from sam2long.studio.steps import Box, Click, Step
 from sam2long.studio.studio import Way
-from sam2long.studio.telling import told
+from sam2long.studio.telling import FOR_PEOPLE, say, say_why, told
 
 # In their order, or the clock would put back what a click has just changed.
 _ONE_BY_ONE: dict[str, Any] = {"show_progress": "hidden", "concurrency_id": "studio", "concurrency_limit": 1}
@@ -68,15 +68,17 @@ class Page(Shown):
     # -- 1 open --------------------------------------------------------------------------------------------------
 
     def _open(self, path: str) -> Updates:
-        went_on = self._studio.open(path or "")
-        if went_on:
-            gradio().Info("Your earlier work on this video is open again.")
+        if self._studio.open(path or ""):
+            say("Your earlier work on this video is open again.")
         return self._opened()
 
     def _upload(self, files: Sequence[str]) -> Updates:
         try:
             self._studio.open_upload([Path(file) for file in files])
             return {**self._opened(), self._at.upload: None}
+        except FOR_PEOPLE as error:
+            say_why(error)
+            return {self._at.upload: None}  # or the next files would be added to these
         finally:
             for file in files:
                 Path(file).unlink(missing_ok=True)  # a copy is kept beside the session
@@ -97,8 +99,8 @@ class Page(Shown):
         step: Step
         if stroke := event.stroke:
             points = [(float(x), float(y)) for x, y in stroke]
-            radius, erase = float(event.radius), bool(event.negative)
-            shown = self._studio.show_stroke(self._known(chosen), frame, points, radius, erase=erase)
+            obj_id, radius = self._known(chosen), float(event.radius)
+            shown = self._studio.show_stroke(obj_id, frame, points, radius, erase=bool(event.negative))
             return self._all(frame, shown, masks_on)
         if box := event.box:
             x0, y0, x1, y1 = map(float, box)
@@ -117,8 +119,7 @@ class Page(Shown):
         return self._all(frame, None, masks_on)
 
     def _rename(self, frame: int, chosen: int | None, masks_on: bool, name: str) -> Updates:
-        obj_id = self._known(chosen)
-        if obj_id is None:
+        if (obj_id := self._known(chosen)) is None:
             return {}
         self._studio.rename(obj_id, name)
         return self._all(frame, obj_id, masks_on)
@@ -131,7 +132,7 @@ class Page(Shown):
         return self._all(frame, obj_id, masks_on)
 
     def _undo(self, frame: int, chosen: int | None, masks_on: bool) -> Updates:
-        gradio().Info(f"Undone: {self._studio.undo()}.", duration=3)
+        say(f"Undone: {self._studio.undo()}.", 3)
         return self._all(frame, chosen, masks_on)
 
     def _clear(self, frame: int, chosen: int | None, masks_on: bool) -> Updates:
@@ -139,7 +140,7 @@ class Page(Shown):
         return self._all(frame, chosen, masks_on)
 
     def _mask_file(self, frame: int, chosen: int | None, masks_on: bool, file: str) -> Updates:
-        gradio().Info("Reading the mask file; with many objects that takes a while.", duration=4)
+        say("Reading the mask file; with many objects that takes a while.", 4)
         shown = self._studio.show_file(self._known(chosen), frame, Path(file))
         return self._all(frame, shown[-1], masks_on)
 
@@ -183,11 +184,10 @@ class Page(Shown):
     # -- 4 review ------------------------------------------------------------------------------------------------
 
     def _scrub(self, frame: int, chosen: int | None, masks_on: bool) -> Updates:
-        at, obj_id = self._at, self._known(chosen)
         return {
-            at.stage: self._stage_html(frame, masks_on),
-            at.review: self._review_html(obj_id, frame),
-            at.follow: gradio().skip() if not self._studio.is_tracking else False,  # who looks around stays there
+            self._at.stage: self._stage_html(frame, masks_on),
+            self._at.review: self._review_html(self._known(chosen), frame),
+            self._at.follow: gradio().skip() if not self._studio.is_tracking else False,  # who looks around stays there
         }
 
     def _step_on(self, frame: int, chosen: int | None, masks_on: bool) -> Updates:
@@ -210,7 +210,7 @@ class Page(Shown):
     def _review(self, frame: int, chosen: int | None, masks_on: bool, event: Any) -> Updates:
         if (choice := event.choice) is not None:
             self._studio.take(self._needed(chosen), frame, int(choice))
-            gradio().Info("Taken. Now track again from here: forward, backward or both.", duration=6)
+            say("Taken. Now track again from here: forward, backward or both.", 6)
             return self._all(frame, chosen, masks_on)
         return self._to(int(event.frame), chosen, masks_on) if event.frame is not None else {}
 

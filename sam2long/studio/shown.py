@@ -40,6 +40,7 @@ class Shown:
         choices = [(of.name, of.obj_id) for of in objects]
         is_open, is_busy = studio.num_frames > 0, studio.is_tracking
         of = None if obj_id is None else self._of(obj_id)
+        progress = studio.progress() if objects or is_busy else None  # nothing is left of what was tracked
         updates = {
             at.video: markup.video_html(studio.video, studio.num_frames, studio.size),
             at.stage: self._stage_html(frame, masks_on) if is_open else markup.WELCOME,
@@ -49,7 +50,7 @@ class Shown:
             at.swatches: markup.objects_style(objects),
             at.name: gr.update(value=of.name if of else "", interactive=of is not None),
             at.color: gr.update(value=hex_of(of.color) if of else "#888888", interactive=of is not None),
-            at.progress: markup.progress_html(studio.progress(), can_go_on=studio.can_go_on),
+            at.progress: markup.progress_html(progress, can_go_on=studio.can_go_on),
             at.timeline: self._timeline_html(obj_id) if objects else "",
             at.legend: look.LEGEND if objects else "",
             at.review: self._review_html(obj_id, frame) if objects else "",
@@ -58,15 +59,21 @@ class Shown:
             at.stop: gr.update(interactive=is_busy),
             at.seen: self._stamp(),
         }
-        for button in at.of_objects:
-            updates[button] = gr.update(interactive=bool(objects) and not is_busy)
+        for buttons, usable in (
+            (at.always, not is_busy),
+            (at.of_video, is_open and not is_busy),
+            (at.of_objects, bool(objects) and not is_busy),
+            (at.of_frames, last > 0),
+        ):
+            updates |= {button: gr.update(interactive=usable) for button in buttons}
         return updates
 
     def _opened(self, frame: int = 0, chosen: int | None = None, masks_on: bool = True) -> Updates:
         """Everything, and what could be opened in its place."""
         sessions = [(Path(info.video).name, info.video) for info in self._studio.sessions()]
         earlier = gradio().update(choices=sessions, value=None)
-        return {**self._all(frame, chosen, masks_on), self._at.earlier: earlier}
+        of_another = gradio().update(value=None, visible=False)
+        return {**self._all(frame, chosen, masks_on), self._at.earlier: earlier, self._at.download: of_another}
 
     def _stamp(self) -> str:
         progress = self._studio.progress()

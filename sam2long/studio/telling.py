@@ -5,11 +5,15 @@ from __future__ import annotations
 import inspect
 import logging
 from collections.abc import Callable
+from html import escape
 from typing import Any
 
 from sam2long.studio.gradio_library import gradio
 
 logger = logging.getLogger(__name__)
+
+FOR_PEOPLE = (ValueError, OSError, ImportError, RuntimeError, MemoryError)
+"""Errors whose message is for the person at the page."""
 
 
 def told(method: Callable[..., Any]) -> Callable[..., Any]:
@@ -23,8 +27,8 @@ def told(method: Callable[..., Any]) -> Callable[..., Any]:
         try:
             updates = method(*values)
             return gr.skip() if updates == {} else updates
-        except (ValueError, OSError, ImportError, RuntimeError, MemoryError) as error:
-            raise gr.Error(_sentence(error), print_exception=False) from error
+        except FOR_PEOPLE as error:
+            raise gr.Error(_words(error), print_exception=False) from error
         except Exception as error:
             logger.exception("the studio failed")
             message = f"That failed ({type(error).__name__}). The terminal says more."
@@ -43,6 +47,16 @@ def told(method: Callable[..., Any]) -> Callable[..., Any]:
     return with_progress if "progress" in arguments else call
 
 
-def _sentence(error: BaseException) -> str:
-    text = " ".join(str(error).split()) or type(error).__name__
-    return text[0].upper() + text[1:]
+def say(text: str, seconds: float = 10) -> None:
+    """A note on the page; by a method that is `told`."""
+    gradio().Info(escape(text), duration=seconds)
+
+
+def say_why(error: BaseException) -> None:
+    """What an error says, where the method goes on and updates something; by a method that is `told`."""
+    gradio().Warning(_words(error))
+
+
+def _words(error: BaseException) -> str:
+    """Of an error, as it is: it may begin with a name, and names of files and objects are no HTML."""
+    return escape(" ".join(str(error).split()) or type(error).__name__)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import zipfile
 from pathlib import Path
 
@@ -16,6 +17,7 @@ from sam2long.cli.overlay_video import require_av
 from sam2long.exports import FORMATS
 from sam2long.studio import Studio
 from sam2long.studio.layout import FORMAT_NAMES
+from sam2long.studio.objects import hex_of
 from sam2long.studio.pictures import with_stroke
 from sam2long.studio.uploads import keep, safe_name
 from sam2long.views import davis_palette
@@ -189,7 +191,10 @@ def test_every_format_is_exported(studio: Studio) -> None:
         names = archive.namelist()
         with archive.open("masks.npz") as file, np.load(file) as arrays:
             exported = {name: arrays[name] for name in arrays.files}
-    assert {name.split("/")[0] for name in names} == {of.file for of in FORMATS.values()}
+        listed = json.loads(archive.read("objects.json"))
+    assert written.name == f"{Path(studio.video).stem}-sam2long.zip"
+    assert listed == [{"id": 1, "name": "mouse", "color": hex_of(studio.objects()[0].color)}]
+    assert {name.split("/")[0] for name in names} == {"objects.json", *(of.file for of in FORMATS.values())}
     assert any(np.array_equal(array.reshape(-1), masks(studio)[5][1].reshape(-1)) for array in _rows(exported))
     assert shares == sorted(shares)
     assert not list(written.parent.glob(".*")), "nothing half-written is left"

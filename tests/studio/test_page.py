@@ -14,6 +14,7 @@ from studio_support import finished
 from sam2long.cli.demo import CLIP
 from sam2long.model_choice import embedded_model
 from sam2long.studio import Studio
+from sam2long.studio.steps import Click
 
 pytest.importorskip("gradio", reason="needs Gradio: pip install gradio")
 
@@ -95,9 +96,10 @@ def test_a_person_shows_tracks_corrects_exports_and_reloads(
     page.wait_for_selector('.s2l-stage[data-frame="31"]')  # it followed
     assert page.locator(".s2l-curve").count() == 3
 
-    page.locator(".s2l-chip").first.click()
-    page.wait_for_selector(".s2l-card")
     doubt = studio.doubtful(1)[0]
+    page.locator(".s2l-chip").first.click()
+    page.wait_for_selector(f'.s2l-chip.s2l-here[data-frame="{doubt.frame_idx}"]')  # the cards before are of another
+    page.wait_for_selector(f'.s2l-stage[data-frame="{doubt.frame_idx}"]')
     assert page.locator(".s2l-card").count() == doubt.num_alternatives
     choice = page.locator(".s2l-card:not(.s2l-answer)").first.get_attribute("data-choice")
     page.click(f'.s2l-card[data-choice="{choice}"]')
@@ -111,6 +113,7 @@ def test_a_person_shows_tracks_corrects_exports_and_reloads(
     page.click("#s2l-export")
     with page.expect_download() as download:
         page.locator("#s2l-download").click()
+    assert download.value.suggested_filename == "demo-sam2long.zip"
     download.value.save_as(tmp_path / "taken.zip")
     with zipfile.ZipFile(tmp_path / "taken.zip") as archive:
         assert archive.testzip() is None
@@ -128,6 +131,36 @@ def test_messages_reach_the_person(served: tuple[Studio, str], page: Any) -> Non
     page.click("#s2l-open")
     page.wait_for_selector("text=There is no file or folder /nowhere/x.mp4")
     assert page.locator(".s2l-stage img").count() == 1, "the clip is still open"
+
+
+def test_a_good_upload_after_a_refused_one(served: tuple[Studio, str], page: Any, tmp_path: Path) -> None:
+    studio, _ = served
+    studio.show(None, 0, Click(150, 135))
+    page.click("#s2l-export")
+    page.wait_for_selector("#s2l-download")
+    (tmp_path / "cut.mp4").write_bytes(CLIP.read_bytes()[:2000])
+    page.locator("text=Upload, or open earlier work").click()
+    page.locator("#s2l-upload input[type=file]").set_input_files(tmp_path / "cut.mp4")
+    page.wait_for_selector(".toast-body")
+    assert "cut.mp4" in page.locator(".toast-body").inner_text()
+    shutil.copy(CLIP, tmp_path / "whole.mp4")
+    page.locator("#s2l-upload input[type=file]").set_input_files(tmp_path / "whole.mp4")
+    page.wait_for_selector(".s2l-video >> text=whole.mp4")
+    page.wait_for_selector("#s2l-download", state="hidden")  # it was of the video before
+
+
+def test_what_cannot_be_done_yet_cannot_be_pressed(served: tuple[Studio, str], page: Any) -> None:
+    assert not any(page.locator(f"#s2l-{name}").is_enabled() for name in ("export", "forward", "remove", "undo"))
+    assert page.locator("#s2l-name input").get_attribute("maxlength") == "60"
+    page.mouse.click(*place(page, 150, 135))
+    page.wait_for_selector("#s2l-export:enabled")
+    page.click("#s2l-forward")
+    page.wait_for_selector("#s2l-open:disabled")
+    page.wait_for_selector(".s2l-finished")
+    page.wait_for_selector("#s2l-open:enabled")
+    for _ in range(2):
+        page.click("#s2l-undo")
+    page.wait_for_selector(".s2l-finished", state="detached")  # nothing is left of it
 
 
 def test_starting_over_asks_first(served: tuple[Studio, str], page: Any) -> None:

@@ -103,6 +103,27 @@ def test_undo_takes_back_marks_objects_names_and_removals(studio: Studio) -> Non
         studio.undo()
 
 
+def test_a_number_is_given_again_after_undo_but_not_the_masks_of_the_one_before(
+    studio: Studio, branching: SAM2LongVideoPredictor, clip_folder: str
+) -> None:
+    studio.show(None, 0, RED)
+    studio.track("forward", 0)
+    finished(studio)
+    studio.undo()
+    studio.undo()
+    assert studio.objects() == []
+    assert studio.show(None, 0, BLUE) == 1
+    assert [of.name for of in studio.objects()] == ["Object 1"]
+    before = masks(studio)
+    studio.close()
+    again = Studio(branching, studio.root)
+    assert again.open(clip_folder)
+    assert [t for t, known in masks(again).items() if known] == [0], "the saved state is of the red one"
+    assert same(masks(again), before)
+    again.show(1, 3, BLUE)
+    again.close()
+
+
 def test_a_correction_is_kept_and_taken_back(studio: Studio) -> None:
     studio.show(None, 0, RED)
     studio.track("forward", 0)
