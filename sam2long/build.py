@@ -20,6 +20,7 @@ from sam2long.model.captures import check_device_captures
 from sam2long.model.sam2_predictor import OFFICIAL_MODELS
 from sam2long.model_config import ModelConfigLike, compose_config, require_image_size, set_image_size
 from sam2long.policies import PolicyLike, load_policy
+from sam2long.precision import computing_in
 from sam2long.predictor import SAM2LongVideoPredictor
 from sam2long.weights_file import require_weights
 
@@ -48,6 +49,7 @@ def build_sam2long_video_predictor(
     capture: bool | None = None,
     policy: PolicyLike = None,
     image_size: int | None = None,
+    precision: str | None = None,
 ) -> SAM2LongVideoPredictor:
     """Build a predictor; the counterpart of sam2's `build_sam2_video_predictor`.
 
@@ -63,7 +65,7 @@ def build_sam2long_video_predictor(
             its values win over `hydra_overrides_extra`, as they do in sam2.
         vos_optimized: compile all components.
         memory_tree: settings of the tree: a `MemoryTreeConfig`, a name, a path, or None for the paper's.
-        max_pending_frames, capture, policy: see `SAM2LongVideoPredictor`.
+        max_pending_frames, capture, policy, precision: see `SAM2LongVideoPredictor`.
         image_size: pixels, a multiple of 32, that frames are resized to, both ways; None takes the config's.
 
     Raises:
@@ -73,13 +75,9 @@ def build_sam2long_video_predictor(
     """
     tree_config = load_memory_tree(memory_tree)  # bad settings stop here, before any weight is loaded
     require_image_size(image_size)
-    if mode not in ("eval", "train"):
-        raise ValueError(f"mode must be 'eval' or 'train', got {mode!r}")
-    if ckpt_path is not None and not Path(ckpt_path).is_file():
-        raise FileNotFoundError(f"no checkpoint at {str(ckpt_path)!r}; `sam2long download` fetches SAM 2's")
-    if ckpt_path is not None:
-        require_weights(ckpt_path)
+    _check(mode, ckpt_path)
     device = torch.device(device or ("cuda" if torch.cuda.is_available() else "cpu"))
+    computing_in(device, precision)  # refuses what cannot be
     if capture:
         check_device_captures(device)
     overrides = _overrides(hydra_overrides_extra, apply_postprocessing, vos_optimized)
@@ -91,10 +89,21 @@ def build_sam2long_video_predictor(
     model = _instantiate(config_file, overrides, settings, image_size)
     if policy is not None:
         model.policy = rule
+    model.precision = precision
     if ckpt_path is not None:
         load_checkpoint(model, ckpt_path)
     model = model.to(device)
     return model.eval() if mode == "eval" else model.train()
+
+
+def _check(mode: str, ckpt_path: str | PathLike[str] | None) -> None:
+    if mode not in ("eval", "train"):
+        raise ValueError(f"mode must be 'eval' or 'train', got {mode!r}")
+    if ckpt_path is None:
+        return
+    if not Path(ckpt_path).is_file():
+        raise FileNotFoundError(f"no checkpoint at {str(ckpt_path)!r}; `sam2long download` fetches SAM 2's")
+    require_weights(ckpt_path)
 
 
 def _overrides(extra: Iterable[str], apply_postprocessing: bool, vos_optimized: bool) -> list[str]:

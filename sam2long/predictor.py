@@ -15,6 +15,7 @@ from sam2long.model.memory_bank import FrameMemory
 from sam2long.model.overrides import own_methods
 from sam2long.model.sam2_predictor import SAM2VideoPredictor, SAM2VideoPredictorVOS
 from sam2long.policies import PolicyLike, load_policy
+from sam2long.precision import computes_in_its_precision
 from sam2long.search.scores import FrameScores
 from sam2long.search.selection import ChooseMemoryFunction, SelectFunction, choose_memory, select_candidates
 from sam2long.state import inspection
@@ -22,6 +23,7 @@ from sam2long.state.inspection import FrameHypothesis
 from sam2long.tracking.reviewing import ReviewingPredictor
 
 
+@computes_in_its_precision
 class SAM2LongVideoPredictor(ReviewingPredictor):
     """`SAM2VideoPredictor` that tracks with a constrained memory tree (SAM2Long, arXiv 2410.16268).
 
@@ -47,9 +49,15 @@ class SAM2LongVideoPredictor(ReviewingPredictor):
             handful of launches. Prompts and `num_pathways=1` stay eager. None (default): everything is launched anew.
         **kwargs: the arguments of `SAM2VideoPredictor`.
 
+    Attributes:
+        precision: one of `sam2long.precision.PRECISIONS`, in which all methods compute, as in a `torch.autocast` of the
+            caller's; None (default) leaves it to the caller.
+
     Raises:
         ValueError: if an argument, or the combination with the model's own options, makes no sense.
     """
+
+    precision: str | None = None
 
     def __init__(
         self,

@@ -27,7 +27,7 @@ FLOORS = [
     ("policies",),
     ("search",),
     ("config", "datasets"),
-    ("evaluation", "frames", "synthetic", "resources", "files", "frame_bar", "weights_file"),
+    ("evaluation", "frames", "synthetic", "resources", "files", "frame_bar", "precision", "weights_file"),
     ("child_process",),
 ]
 FLOOR_OF = {room: floor for floor, rooms in enumerate(reversed(FLOORS)) for room in rooms}

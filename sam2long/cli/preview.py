@@ -48,7 +48,7 @@ def _pictures(job: TrackJob, source: FrameSource, predictor: Any) -> dict[int, U
     import torch
 
     from sam2long.cli.overlay_video import painted
-    from sam2long.runner.tracking import computing_in
+    from sam2long.precision import computing_in
 
     shown: dict[int, IdMap] = {}
     with torch.inference_mode(), computing_in(predictor.device, job.precision):

@@ -7,7 +7,7 @@ from typing import Any
 
 from sam2long.cli.errors import UserError
 
-PRECISIONS = ("auto", "bf16", "fp16", "fp32")  # of `runner.tracking`, which `--help` does without
+PRECISIONS = ("auto", "bf16", "fp16", "fp32")  # of `sam2long.precision`, which `--help` does without
 
 
 _LARGEST = 4096  # pixels; four times SAM 2's own, and 256 times its attention

@@ -98,7 +98,7 @@ class _StreamRun:
         """Write masks and overlay as they come, scores at the end."""
         import torch
 
-        from sam2long.runner.tracking import computing_in
+        from sam2long.precision import computing_in
 
         job, num_tracked, outcome = self._job, 0, "failed"
         with ExitStack() as stack:

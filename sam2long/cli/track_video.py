@@ -98,7 +98,7 @@ def _track(
     import torch
 
     from sam2long.frames import FrameError
-    from sam2long.runner.tracking import computing_in
+    from sam2long.precision import computing_in
 
     predictor = build_model(job.settings)
     rounds = Rounds(job, source, chosen, record, predictor, watch)

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
-from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass
 from itertools import groupby
 from typing import Any
@@ -149,29 +148,6 @@ def add_prompt(predictor: SAM2LongVideoPredictor, state: dict[str, Any], prompt:
     if prompt.points:
         clicks = {"points": [list(point) for point in prompt.points], "labels": list(prompt.labels)}
     predictor.add_new_points_or_box(state, prompt.frame_idx, prompt.obj_id, box=prompt.box, **clicks)
-
-
-PRECISIONS = ("auto", "bf16", "fp16", "fp32")
-_AUTOCAST = {"bf16": torch.bfloat16, "fp16": torch.float16}
-
-
-def precision_of(device: torch.device, precision: str) -> str:
-    """ "bf16", "fp16" or "fp32"; "auto" takes what SAM 2's own scripts run in, bf16 on CUDA devices."""
-    return ("bf16" if device.type == "cuda" else "fp32") if precision == "auto" else precision
-
-
-def computing_in(device: torch.device, precision: str) -> AbstractContextManager[Any]:
-    """The context in which a predictor computes in that precision, one of `PRECISIONS`.
-
-    Raises:
-        ValueError: for fp16 elsewhere than on CUDA devices: what it computes there overflows, or is slower than fp32.
-    """
-    dtype = _AUTOCAST.get(precision_of(device, precision))
-    if dtype is None:
-        return nullcontext()
-    if dtype == torch.float16 and device.type != "cuda":
-        raise ValueError(f"fp16 needs a CUDA device, not {device}: take bf16 or fp32")
-    return torch.autocast(device.type, dtype=dtype)
 
 
 def without_overlap(logits: Tensor) -> Tensor:

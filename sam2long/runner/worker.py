@@ -17,10 +17,11 @@ from omegaconf import OmegaConf
 
 from sam2long.model_choice import ModelChoice
 from sam2long.model_config import compose_config
+from sam2long.precision import computing_in, precision_of
 from sam2long.predictor import SAM2LongVideoPredictor
 from sam2long.runner.output import count_files, publishing
 from sam2long.runner.tasks import Task
-from sam2long.runner.tracking import computing_in, precision_of, tracked
+from sam2long.runner.tracking import tracked
 
 logger = logging.getLogger(__name__)
 
@@ -45,7 +46,7 @@ class TrackerSettings:
         model: config, checkpoint, device; its tree is the tasks'.
         image_size: pixels that frames are resized to; None takes the config's.
         apply_postprocessing, vos_optimized: as in `build_sam2long_video_predictor`.
-        precision: one of `tracking.PRECISIONS`; "auto" is bf16 on CUDA devices, fp32 elsewhere.
+        precision: one of `precision.PRECISIONS`; "auto" is bf16 on CUDA devices, fp32 elsewhere.
         max_pending: frames a decision may wait for; None as long as it takes.
     """
 

@@ -9,8 +9,8 @@ from typing import TYPE_CHECKING
 
 import torch
 
+from sam2long.precision import computing_in
 from sam2long.runner.locks import locked
-from sam2long.runner.tracking import computing_in
 from sam2long.studio import uploads
 from sam2long.studio.desk import Desk
 from sam2long.studio.folder import SessionFolder, SessionInfo, sessions_in

@@ -11,7 +11,7 @@ from typing import Any, Literal
 
 import torch
 
-from sam2long.runner.tracking import computing_in
+from sam2long.precision import computing_in
 from sam2long.studio.desk import Desk
 from sam2long.studio.turns import Turns
 

@@ -105,14 +105,13 @@ LONG_SUITES: dict[str, Difficulty] = {
         camera=0.4,
     ),
     "longest": Difficulty(
-        absences=(0, 1),
-        absence_frames=(10, 60),
+        absences=(1, 1),
+        absence_frames=(10, 40),
         doubles=(1, 2),
         similarity=(0.5, 0.85),
         meetings=(0, 1),
-        bars=(0, 1),
-        drift=0.7,
-        camera=0.5,
+        drift=0.5,
+        camera=0.2,
     ),
 }
 ALL_SUITES = SUITES | LONG_SUITES
