@@ -2,7 +2,7 @@
 #
 #   docker build -t sam2long .
 #   docker build -t sam2long:cuda --build-arg BASE=pytorch/pytorch:2.6.0-cuda12.4-cudnn9-runtime .
-#   docker run --rm -v "$PWD:/work" sam2long track VIDEO --point 210,350 -o results
+#   docker run --rm --user "$(id -u):$(id -g)" -v "$PWD:/work" sam2long track VIDEO --point 210,350 -o results
 #   docker run --rm -p 127.0.0.1:7860:7860 -v "$PWD:/work" sam2long studio --host 0.0.0.0 --port 7860 --no-browser
 ARG BASE=python:3.11-slim
 FROM ${BASE}

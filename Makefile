@@ -16,7 +16,7 @@ venv: $(VENV)/.done
 # Torch first, then sam2 without build isolation: its build needs torch, and isolation would download a second one.
 $(VENV)/.done: pyproject.toml
 	test -x $(BIN)/python || $(PYTHON) -m venv $(VENV)
-	$(BIN)/pip install -q setuptools wheel
+	$(BIN)/pip install -q 'setuptools>=77' wheel
 	$(BIN)/pip install -q $(if $(TORCH_INDEX),--index-url $(TORCH_INDEX)) torch torchvision
 	SAM2_BUILD_CUDA=0 $(BIN)/pip install -q --no-build-isolation sam2
 	$(BIN)/pip install -q --no-build-isolation -e '.[dev]'

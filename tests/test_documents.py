@@ -85,3 +85,11 @@ def test_the_space_starts_the_studio() -> None:
     own = space().arguments({"SAM2LONG_CHECKPOINT": "demo", "SAM2LONG_SESSIONS": "/data/sessions"})
     assert "--checkpoint" not in own
     assert own[own.index("--session") + 1] == "/data/sessions"
+
+
+def test_installs_without_isolation_bring_the_setuptools_that_is_needed() -> None:
+    """A new virtual environment of Python 3.11 has an older one, which does not know the licence's form."""
+    (floor,) = re.findall(r'^requires = \["(setuptools[^"]+)"\]', PYPROJECT, re.MULTILINE)
+    for name, times in (("Makefile", 1), ("docs/quickstart.md", 2), ("Dockerfile", 1)):
+        text = (ROOT / name).read_text()
+        assert text.count(floor) == len(re.findall(r"install\b[^\n]*\bsetuptools", text)) == times, name
