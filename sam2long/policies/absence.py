@@ -8,12 +8,9 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import replace
 
-from sam2long.policies.numbers import sigmoid
+from sam2long.policies.numbers import not_visible, sigmoid
 from sam2long.search.policy import Policy, Situation
 from sam2long.search.selection import Candidate, cumulative_score
-
-# Of an absent candidate whose pathway is exactly undecided: below 0, so that it counts as absent.
-_BARELY = -1e-3
 
 
 def propose_absence(candidates: Sequence[Candidate], situation: Situation) -> list[Candidate]:
@@ -23,12 +20,7 @@ def propose_absence(candidates: Sequence[Candidate], situation: Situation) -> li
     if not 0 < score <= situation.config.uncertainty_threshold:  # certain, or absent already
         return list(candidates)
     doubt = sigmoid(-score)
-    absent = replace(
-        best,
-        score=cumulative_score(situation.parent_score, doubt),
-        predicted_iou=doubt,
-        occlusion_score=min(-score, _BARELY),
-    )
+    absent = replace(not_visible(best), score=cumulative_score(situation.parent_score, doubt), predicted_iou=doubt)
     return [*candidates, absent]
 
 

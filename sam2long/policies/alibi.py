@@ -18,21 +18,15 @@ from sam2long.search.selection import Candidate, RememberedFrame, Sighting
 
 
 class Carried(NamedTuple):
-    """What a pathway carries on, in terms of low-res masks as text.
+    """What a pathway carries on, in terms of low-res masks as text; nothing is carried before its first frame.
 
     Attributes:
-        tracked: how many frames it has tracked.
         last: the mask of the frame before; empty where the object was absent, or was refused.
         rival: the mask that was refused, where it was on the frame before; empty if there is none.
-        checked: at which `tracked` a suspect was last confirmed, or nothing was found out; -1 before that.
-        refused: at which `tracked` the rival was last refused by a sighting.
     """
 
-    tracked: int = 0
     last: str = ""
     rival: str = ""
-    checked: int = -1
-    refused: int = -1
 
 
 @dataclass(frozen=True)
@@ -45,8 +39,6 @@ class AlibiRule:
         found: overlap with the object's certain mask beyond which a suspect is confirmed.
         min_area: low-res pixels below which nothing was found.
         unbroken: least overlap of successive masks of a track that was not lost on the way.
-        pause: frames after a check that brought no refusal, before the next one.
-        again: frames after which a rival may show anew where it comes from.
         min_occlusion, min_iou: of a certain frame.
     """
 
@@ -55,8 +47,6 @@ class AlibiRule:
     found: float = 0.3
     min_area: int = 8
     unbroken: float = 0.1
-    pause: int = 1
-    again: int = 1000
     min_occlusion: float = 2.0
     min_iou: float = 0.5
 
@@ -74,7 +64,7 @@ class AlibiRule:
     def propose(self, candidates: Sequence[Candidate], situation: Situation) -> Sequence[Candidate]:
         """The decoder's candidates; one that overlaps the rival of the frame before is the rival: not the object."""
         carried = _carried(situation)
-        if not carried.rival or carried.tracked - carried.refused >= self.again:
+        if carried is None or not carried.rival:
             return candidates
         rival = mask_from_text(carried.rival)
         return [
@@ -84,9 +74,7 @@ class AlibiRule:
     def suspects(self, candidate: Candidate, situation: Situation) -> bool:
         """Whether the object turns up after an absence, or elsewhere than it was."""
         carried = _carried(situation)
-        if candidate.occlusion_score <= 0 or not carried.tracked or not _mask(candidate).any():
-            return False
-        if carried.checked >= 0 and carried.tracked - carried.checked < self.pause:
+        if carried is None or candidate.occlusion_score <= 0 or not _mask(candidate).any():
             return False
         return not carried.last or mask_iou(_mask(candidate), mask_from_text(carried.last)) < self.jump
 
@@ -112,22 +100,16 @@ class AlibiRule:
 
     def advance(self, chosen: Candidate, situation: Situation) -> Hashable:
         """See `Carried`."""
-        carried, mask, sighting = _carried(situation), _mask(chosen), chosen.evidence.sighting
-        now = carried.tracked + 1
-        said = self.says(sighting) if sighting else None
+        carried, mask, sighting = _carried(situation) or Carried(), _mask(chosen), chosen.evidence.sighting
+        said = self.says(sighting) if sighting else "nothing"
         if chosen.occlusion_score > 0:
-            checked = now if said else carried.checked
-            rival = "" if said == "confirmed" else carried.rival
-            return Carried(now, mask_to_text(mask) if mask.any() else "", rival, checked, carried.refused)
-        if said == "refused":
-            return Carried(now, "", mask_to_text(mask), carried.checked, now)
+            return Carried(mask_to_text(mask) if mask.any() else "", "" if said == "confirmed" else carried.rival)
         moved = carried.rival and mask_iou(mask, mask_from_text(carried.rival)) > self.same
-        return Carried(now, "", mask_to_text(mask) if moved else carried.rival, carried.checked, carried.refused)
+        return Carried("", mask_to_text(mask) if said == "refused" or moved else carried.rival)
 
 
-def _carried(situation: Situation) -> Carried:
-    carry = situation.carry
-    return Carried(*carry) if isinstance(carry, tuple) else Carried()
+def _carried(situation: Situation) -> Carried | None:
+    return Carried(*situation.carry) if isinstance(situation.carry, tuple) else None
 
 
 def _mask(candidate: Candidate) -> Mask:

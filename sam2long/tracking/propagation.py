@@ -12,32 +12,23 @@ from typing import Any, Protocol
 import torch
 from torch import Tensor
 
-from sam2long.model.hypotheses import Hypothesis, Pending, Proposals
-from sam2long.model.image_features import FrameEncoder, ImageFeatures
-from sam2long.model.memory_bank import FrameMemory, MemoryBank, PathwayMemory
+from sam2long.model.hypotheses import Hypothesis, Pending
+from sam2long.model.image_features import FrameEncoder
+from sam2long.model.memory_bank import FrameMemory, MemoryBank
 from sam2long.model.seam import BankOptions, TreeOptions
 from sam2long.model.suitability import check_model_suits_tree
-from sam2long.search.picking import Pick
 from sam2long.search.policy import Policy
 from sam2long.search.selection import ChooseMemoryFunction, SelectFunction
 from sam2long.state.memories import FrameMemories
 from sam2long.state.object_past import ObjectPast, PastModel
 from sam2long.state.session import Session
-from sam2long.tracking.alibi import AlibiModel, Alibis
+from sam2long.tracking.alibi import AlibiModel, Alibis, BackwardBatch
 from sam2long.tracking.frame_queue import FrameQueue
 from sam2long.tracking.object_track import ObjectTrack, PassSettings, Step
 
 
-class BatchModel(Protocol):
+class BatchModel(BackwardBatch, Protocol):
     """What proposes and remembers masks, for all pathways at once (`model.hypotheses.HypothesisModel`)."""
-
-    def propose(self, features: ImageFeatures, pathways: Sequence[PathwayMemory]) -> Proposals:
-        """The masks each pathway proposes for a frame."""
-
-    def remember(
-        self, frame_idx: int, features: ImageFeatures, proposals: Proposals, picks: Sequence[Pick]
-    ) -> Sequence[Hypothesis]:
-        """The memories of the masks that were selected."""
 
     def finish(self, mask_logits: Sequence[Tensor]) -> Sequence[tuple[Tensor, Tensor]]:
         """What is committed of decided masks."""

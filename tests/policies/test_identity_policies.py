@@ -102,11 +102,11 @@ def test_masks_travel_as_text() -> None:
 
 
 def test_suspicious_is_what_turns_up_or_jumps() -> None:
-    here = Carried(5, mask_to_text(LEFT))
+    here = Carried(mask_to_text(LEFT))
     assert not RULE.suspects(candidate(), situation()), "the first frame has nothing before it"
     assert not RULE.suspects(candidate(), situation(here)), "where it was"
     assert RULE.suspects(candidate(RIGHT), situation(here)), "elsewhere"
-    assert RULE.suspects(candidate(), situation(Carried(5, ""))), "after an absence"
+    assert RULE.suspects(candidate(), situation(Carried(""))), "after an absence"
     assert not RULE.suspects(candidate(RIGHT, occlusion_score=-1.0), situation(here)), "absent"
     assert not RULE.suspects(candidate(NOTHING), situation(here))
 
@@ -137,7 +137,7 @@ class Frame:
 def test_what_a_sighting_means(sighting: Sighting, says: str, score: float) -> None:
     suspect = candidate(RIGHT, sighting=sighting)
     assert RULE.says(sighting) == says
-    judged = RULE.judge(suspect, situation(Carried(5, mask_to_text(LEFT))))
+    judged = RULE.judge(suspect, situation(Carried(mask_to_text(LEFT))))
     assert judged.occlusion_score == score
     note = {"confirmed": 1.0, "refused": -1.0, "nothing": 0.0}[says]
     assert RULE.note(judged, [], situation()) == (note,)
@@ -145,17 +145,17 @@ def test_what_a_sighting_means(sighting: Sighting, says: str, score: float) -> N
 
 def test_a_rival_is_known_while_it_moves_on() -> None:
     refused = replace(candidate(RIGHT, sighting=seen(0.0)), occlusion_score=-4.0)
-    carried = RULE.advance(refused, situation(Carried(5, mask_to_text(LEFT))))
-    assert carried == Carried(6, "", mask_to_text(RIGHT), -1, 6)
+    carried = RULE.advance(refused, situation(Carried(mask_to_text(LEFT))))
+    assert carried == Carried("", mask_to_text(RIGHT))
     # It has moved by a pixel: it is refused before anything is followed; the object elsewhere is not.
     moved = columns(8, 9, 10)
     proposed = RULE.propose([candidate(moved), candidate(LEFT)], situation(carried))
     assert [c.occlusion_score for c in proposed] == [-4.0, 4.0]
     after = RULE.advance(proposed[0], situation(carried))
-    assert after == Carried(7, "", mask_to_text(moved), -1, 6)
+    assert after == Carried("", mask_to_text(moved))
     # A confirmed mask ends it.
     confirmed = candidate(LEFT, sighting=seen(0.9))
-    assert RULE.advance(confirmed, situation(after)) == Carried(8, mask_to_text(LEFT), "", 8, 6)
+    assert RULE.advance(confirmed, situation(after)) == Carried(mask_to_text(LEFT), "")
 
 
 # -- audits choose anew ----------------------------------------------------------------------------------------------
@@ -164,7 +164,7 @@ def test_a_rival_is_known_while_it_moves_on() -> None:
 def test_refused_suspects_are_one_hypothesis_of_their_pathway() -> None:
     """Two slots on one pathway, both suspects refused: the slots share what is left."""
     masks = [Evidence(mask) for mask in (RIGHT, columns(8, 9, 10), LEFT)]
-    slots = [ScoredProposal(-1.0, Proposal(0, [0.9, 0.8, 0.1], 4.0, masks), Carried(5, mask_to_text(LEFT)))] * 3
+    slots = [ScoredProposal(-1.0, Proposal(0, [0.9, 0.8, 0.1], 4.0, masks), Carried(mask_to_text(LEFT)))] * 3
     picking = Picking(slots, RULE.policy("alibi"), replace(CONFIG, uncertainty_threshold=100.0), 20, 1)
     before = picking.of_step()
     suspects = picking.suspects()
@@ -185,7 +185,7 @@ def test_parts_carry_their_own_and_see_what_those_before_put_forward() -> None:
     assert both.remember is stride.POLICY.remember
     assert both.advance is not None
     carried = both.advance(candidate(), situation())
-    assert carried == (Looks((1.0, 0.0)), Carried(1, mask_to_text(LEFT)), None)
+    assert carried == (Looks((1.0, 0.0)), Carried(mask_to_text(LEFT)), None)
     unlike = candidate(RIGHT, looks=(0.0, 1.0))
     proposed = both.propose([unlike], situation(carried))
     assert proposed[0].occlusion_score == -4.0
