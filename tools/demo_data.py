@@ -28,14 +28,23 @@ class Stage:
     suites: tuple[tuple[str, float], ...]  # names and their shares
     teacher: float  # chance that a clip's memory is written from the truly best mask
     mistakes: float  # chance that a stretch of a clip's memory is written from a wrong mask
+    burn_in: int = 0  # frames after the prompted one that are tracked without gradients
 
 
+_HARD = (("easy", 0.1), ("occlusion", 0.3), ("distractor", 0.3), ("reappear", 0.3))
+_AWAY = (("easy", 0.1), ("occlusion", 0.25), ("distractor", 0.25), ("reappear", 0.4))
 CURRICULUM = (
     Stage(0.15, 3, 128, (("easy", 0.6), ("distractor", 0.4)), 0.5, 0.0),
     Stage(0.40, 5, 96, (("easy", 0.25), ("occlusion", 0.25), ("distractor", 0.3), ("reappear", 0.2)), 0.2, 0.15),
     Stage(0.68, 8, 64, (("easy", 0.1), ("occlusion", 0.3), ("distractor", 0.3), ("reappear", 0.3)), 0.0, 0.25),
-    Stage(1.00, 14, 36, (("easy", 0.1), ("occlusion", 0.3), ("distractor", 0.3), ("reappear", 0.3)), 0.0, 0.25),
+    Stage(1.00, 14, 36, _HARD, 0.0, 0.25),
 )
+# To train a model on: what it drifts to in a long clip becomes what it learns from, at the cost of a short one.
+LONG_CURRICULUM = (
+    Stage(0.25, 20, 36, _AWAY, 0.0, 0.2, burn_in=7),
+    Stage(1.00, 40, 30, _AWAY, 0.0, 0.2, burn_in=27),
+)
+CURRICULA = {"whole": CURRICULUM, "long": LONG_CURRICULUM}
 
 
 def training_difficulty(rng: np.random.Generator, suite: str, span: int) -> Difficulty:
@@ -164,6 +173,7 @@ def make_batch(scenes: PackedScenes, size: int, bank: TextureBank, stage: Stage,
         gap=(torch.rand((), device=device) ** 3 * 120).floor(),
         num_masked=num_masked,
         num_clicked=num_clicked,
+        burn_in=stage.burn_in,
     )
 
 

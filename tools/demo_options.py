@@ -8,6 +8,7 @@ import os
 from pathlib import Path
 
 import torch
+from demo_data import CURRICULA
 from demo_model import CONFIG
 
 
@@ -20,6 +21,8 @@ def parse(argv: list[str] | None, description: str) -> argparse.Namespace:
     parser.add_argument("--minutes", type=float, default=13.5, help="training time in all; the schedule follows it")
     parser.add_argument("--stop-after", type=float, help="minutes after which this run saves and ends")
     parser.add_argument("--resume", type=Path, help="the --out folder of a run to go on from")
+    parser.add_argument("--start", type=Path, help="weights (a demo.pt) to train on from, with a clock of its own")
+    parser.add_argument("--curriculum", default="whole", choices=sorted(CURRICULA), help="long: to train a model on")
     parser.add_argument("--lr", type=float, default=6e-4)
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("--batch-scale", type=float, default=1.0, help="factor on every stage's batch size")
@@ -58,6 +61,10 @@ def _problem(options: argparse.Namespace) -> str | None:
     missing = [name for name in ("state.pt", "demo.pt") if options.resume and not (options.resume / name).is_file()]
     if missing:
         return f"--resume {options.resume}: no {missing[0]} in it; give the --out folder of an earlier run"
+    if options.resume and options.start:
+        return "--resume goes on with a run and --start begins one from weights: drop one"
+    if options.start and not options.start.is_file():
+        return f"--start {options.start}: no such file"
     try:
         torch.empty(0, device=options.device)
     except (RuntimeError, AssertionError) as error:

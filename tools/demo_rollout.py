@@ -33,6 +33,7 @@ class ClipBatch:
         points, labels: (B, 2, 2) float xy pixels and (B, 2) int32, SAM's point prompt (a box is its two corners).
         memory: (B, T) int, what each frame writes to memory (OWN_BEST, ...); pick: (B, T) int in 0..2, for ANY_MASK.
         gap: () float: frames skipped between the prompted frame and the next.
+        burn_in: frames after the prompted one that are tracked without gradients and say nothing.
     """
 
     frames: Tensor
@@ -46,6 +47,7 @@ class ClipBatch:
     gap: Tensor
     num_masked: int
     num_clicked: int
+    burn_in: int = 0
 
 
 @dataclass
@@ -96,30 +98,43 @@ class Rollout:
     def __call__(self, batch: ClipBatch, features: ClipFeatures | None = None) -> list[list[tuple[slice, FrameOutput]]]:
         """The outputs of every frame, each with the slice of clips it is about (frame 0 has one per prompt kind).
 
-        `features` are those of the frames, from `encode`, where they are known already.
+        Frames of the burn-in have none: a clip may be long without its gradients being so, and what is learned from is
+        what the model itself has drifted to. `features` are those of the frames, from `encode`, where they are known.
         """
-        features = features or self.encode(batch.frames)
+        features = features or self.encode(batch.frames, batch.burn_in)
         first, memory, pointer = self._prompted_frame(batch, features)
         memories, pointers, outputs = [memory], [pointer], [first]
         everyone = slice(0, len(batch.frames))
         for t in range(1, batch.frames.shape[1]):
-            conditioned = self._attend(features, t, memories, pointers, batch.gap)
-            fine = [level[:, t] for level in features.fine]
-            output, tokens = self._decode(conditioned, fine, None, multimask=True)
-            memory, pointer = self._remember(batch, features, t, everyone, output, tokens)
+            learns = t > batch.burn_in
+            with torch.set_grad_enabled(learns and torch.is_grad_enabled()):
+                conditioned = self._attend(features, t, memories, pointers, batch.gap)
+                fine = [level[:, t] for level in features.fine]
+                output, tokens = self._decode(conditioned, fine, None, multimask=True)
+                memory, pointer = self._remember(batch, features, t, everyone, output, tokens)
             memories.append(memory)
             pointers.append(pointer)
-            outputs.append([(everyone, output)])
+            outputs.append([(everyone, output)] if learns else [])
         return outputs
 
-    def encode(self, frames: Tensor) -> ClipFeatures:
-        """Image features of all frames (B, T, 3, S, S)."""
+    def encode(self, frames: Tensor, burn_in: int = 0) -> ClipFeatures:
+        """Image features of all frames (B, T, 3, S, S), those of the burn-in without gradients."""
+        if not burn_in:
+            levels, position = self._encode(frames)
+            return ClipFeatures(levels[2], position, levels[:2])
+        with torch.no_grad():
+            burnt, _ = self._encode(frames[:, 1 : 1 + burn_in])
+        learned, position = self._encode(torch.cat([frames[:, :1], frames[:, 1 + burn_in :]], 1))
+        levels = [torch.cat([b[:, :1], a, b[:, 1:]], 1) for a, b in zip(burnt, learned, strict=True)]
+        return ClipFeatures(levels[2], position, levels[:2])
+
+    def _encode(self, frames: Tensor) -> tuple[list[Tensor], Tensor]:
+        """The three levels of features (B, T, ...), fine to coarse, and the coarsest's encoding of positions."""
         b, t = frames.shape[:2]
         images = ((frames - self.mean) / self.std).flatten(0, 1)
         backbone = self.model.forward_image(images)
         levels = [level.unflatten(0, (b, t)) for level in backbone["backbone_fpn"][-3:]]
-        position = backbone["vision_pos_enc"][-1][:1].flatten(2).permute(2, 0, 1)
-        return ClipFeatures(levels[2], position, levels[:2])
+        return levels, backbone["vision_pos_enc"][-1][:1].flatten(2).permute(2, 0, 1)
 
     def _prompted_frame(
         self, batch: ClipBatch, features: ClipFeatures

@@ -7,6 +7,7 @@ committed one was made and what it can do:
 
 It writes `demo.pt` (fp16 weights for `configs/demo.yaml`), `curves.jsonl`, `curves.png`, `heads.json` (what the heads
 mean on held-out clips), `state.pt` and `optimiser.pt`; the same command with `--resume outputs/demo_model` goes on.
+`--start checkpoints/demo.pt --curriculum long` trains the committed weights on, on longer clips.
 With `--fit-clips` the two score heads are fitted on whole clips after the curriculum (tools/demo_head_fit.py).
 """
 
@@ -21,7 +22,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import torch
-from demo_data import CURRICULUM, SceneStream, Stage, copy_into, make_batch
+from demo_data import CURRICULA, SceneStream, Stage, copy_into, make_batch
 from demo_head_fit import fit_heads
 from demo_heads import measure_heads
 from demo_losses import clip_losses
@@ -101,7 +102,7 @@ class Trainer:
         self.options = options
         self.device = torch.device(options.device)
         torch.manual_seed(options.seed)
-        self.model = build_model(options.config, self.device)
+        self.model = build_model(options.config, self.device, options.start)
         self.average = build_model(options.config, self.device).eval().requires_grad_(False)
         self.average.load_state_dict(self.model.state_dict())
         decayed = [p for p in self.model.parameters() if p.ndim > 1]
@@ -156,7 +157,7 @@ class Trainer:
         """Runs the curriculum until the planned time is over (or this run's --stop-after)."""
         bank = ResidentBank("train", self.device, size=self.options.textures, photographs=self.options.photographs)
         deadline = time.monotonic() + 60 * (self.options.stop_after or math.inf)
-        for number, stage in enumerate(CURRICULUM):
+        for number, stage in enumerate(CURRICULA[self.options.curriculum]):
             if self.progress < stage.until and time.monotonic() < deadline:
                 _log.info("stage %d: %s", number, stage)
                 self._train_stage(stage, bank, deadline)

@@ -48,6 +48,26 @@ def test_rollout_tracks_as_the_predictor_does(model: sam2long.SAM2LongVideoPredi
         assert np.abs(logits - expected[t]).max() < 1e-2
 
 
+def test_frames_of_a_burn_in_are_tracked_alike_and_teach_nothing(model: sam2long.SAM2LongVideoPredictor) -> None:
+    from dataclasses import replace
+
+    from demo_heads import held_out_batch
+    from demo_rollout import Rollout
+
+    batch = held_out_batch("easy", range(3, 5), 7, model.image_size, "val", CPU)
+    rollout = Rollout(model)
+    with torch.no_grad():
+        expected = rollout(batch)
+    features = rollout.encode(batch.frames.requires_grad_(True), burn_in=4)
+    outputs = rollout(replace(batch, burn_in=4), features)
+    assert [len(groups) for groups in outputs] == [0, 0, 0, 0, 0, 1, 1]  # a given mask is no output
+    for t in (5, 6):
+        assert torch.allclose(outputs[t][0][1].logits, expected[t][0][1].logits, atol=1e-3)
+    outputs[6][0][1].logits.sum().backward()
+    taught = batch.frames.grad.abs().sum((0, 2, 3, 4)) > 0
+    assert taught.tolist() == [True, False, False, False, False, True, True]
+
+
 def test_a_batch_is_prompted_where_its_object_is() -> None:
     from demo_data import CURRICULUM, SceneStream, make_batch
 
@@ -189,6 +209,8 @@ def test_the_head_figures_are_of_the_answers(tmp_path: Path, capsys: pytest.Capt
         (["--config", "nowhere.yaml"], "no such file"),
         (["--device", "gpu"], "--device gpu: "),
         (["--graphed"], "needs a CUDA device, not cpu"),
+        (["--start", "no/demo.pt"], "--start no/demo.pt: no such file"),
+        (["--start", "demo.pt", "--resume", str(ROOT / "tools")], "no state.pt in it"),
     ],
 )
 def test_bad_options_of_the_training_are_named(
@@ -220,3 +242,8 @@ def test_training_resumes_where_it_stopped(tmp_path: Path) -> None:
     assert all(value.dtype == torch.float16 for value in weights.values())
     assert math.isfinite(sum(float(value.float().sum()) for value in weights.values()))
     assert (tmp_path / "curves.png").stat().st_size > 1000
+    further = tmp_path / "further"
+    begun = ["--start", str(tmp_path / "demo.pt"), "--curriculum", "long", "--minutes", "0.05", "--lr", "1e-9"]
+    main([*common, *begun, "--out", str(further)])
+    after = torch.load(further / "demo.pt", weights_only=True)["model"]
+    assert all(torch.allclose(after[name], weights[name], atol=1e-3) for name in weights)
