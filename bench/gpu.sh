@@ -19,14 +19,14 @@ step() { # step SECONDS NAME COMMAND...: a step that fails or overruns its share
   local left=$((${BUDGET:-470} - SECONDS)) limit=$1 name=$2 begin=$SECONDS; shift 2
   if [ $left -lt 10 ]; then failed=1; echo "== $name: skipped, no time left"; return; fi
   [ "$limit" -le $left ] || limit=$left
-  timeout -k 10 "$limit" bash -c '"$@"' _ "$@"; local code=$?
+  timeout -s INT -k 10 "$limit" bash -c '"$@"' _ "$@"; local code=$?
   [ $code -eq 0 ] || failed=1
   echo "== $name: exit $code after $((SECONDS - begin)) s"
 }
 
 # only files with CUDA tests are collected: the others may need extras that a bare machine lacks
-step 100 "captured is eager" "$PYTHON" -m pytest -q --maxfail=5 -m cuda -p no:cacheprovider tests/model/test_cuda_captures.py
-step 60 "other CUDA tests" "$PYTHON" -m pytest -q -m cuda -p no:cacheprovider \
+step 150 "captured is eager" "$PYTHON" -m pytest -v --tb=short --maxfail=5 -m cuda -p no:cacheprovider tests/model/test_cuda_captures.py
+step 80 "other CUDA tests" "$PYTHON" -m pytest -q --tb=short --continue-on-collection-errors -m cuda -p no:cacheprovider \
   $(grep -rl 'mark\.cuda' tests --include='test_*.py' | grep -v test_cuda_captures) \
   --deselect tests/tracking/test_cuda.py::test_compiled_mode_agrees_with_eager
 # what a frame launches does not depend on the card: bench/README.md has it

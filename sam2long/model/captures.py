@@ -71,7 +71,7 @@ class Captures:
         weights = tuple((t.data_ptr(), 0 if t.is_inference() else t._version) for t in tensors)
         if weights != self._weights:
             self._weights = weights
-            self._wait()
+            self.wait()
             self._recordings.clear()
             self._half_weights.clear()
             self._submodules.clear()
@@ -124,7 +124,7 @@ class Captures:
         self, stage: str, key: Hashable, modules: Sequence[nn.Module], function: Function, inputs: Sequence[Tensor]
     ) -> bool:
         while len(self._recordings) >= MAX_GRAPHS:
-            self._wait()  # it may still be running
+            self.wait()  # it may still be running
             self._recordings.popitem(last=False)
         graph = self._graphs()
         static = [self._static_input(stage, idx, value) for idx, value in enumerate(inputs)]
@@ -156,7 +156,8 @@ class Captures:
             static = self._static[key] = torch.empty_like(value, device=self.device)
         return static
 
-    def _wait(self) -> None:
+    def wait(self) -> None:
+        """Until no recording runs any more: then they can be dropped."""
         if self.device.type == "cuda":
             torch.cuda.current_stream(self.device).synchronize()
 

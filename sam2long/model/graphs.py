@@ -8,6 +8,7 @@ again instead, over the same static tensors and with the same lifetimes, so that
 from __future__ import annotations
 
 import gc
+import weakref
 from collections.abc import Callable, Sequence
 from typing import Protocol
 
@@ -52,9 +53,14 @@ class CudaGraphs:
         with torch.cuda.device(device):
             self.stream = torch.cuda.Stream(device)  # type: ignore[no-untyped-call]
             self.pool = torch.cuda.graph_pool_handle()
+        self._living: weakref.WeakSet[CudaGraph] = weakref.WeakSet()
 
     def __call__(self) -> CudaGraph:
-        return CudaGraph(self)
+        if not self._living:  # a pool is not to be used again once all its graphs are gone
+            self.renew_pool()
+        graph = CudaGraph(self)
+        self._living.add(graph)
+        return graph
 
     def renew_pool(self) -> None:
         """A capture that fails may leave its pool unfit for others."""
@@ -78,9 +84,11 @@ class CudaGraph:
         device, side = self._shared.device, self._shared.stream
         current = torch.cuda.current_stream(device)
         side.wait_stream(current)
-        with torch.cuda.device(device), torch.cuda.stream(side), _no_weight_cache(device):
-            run()
-        current.wait_stream(side)
+        try:
+            with torch.cuda.device(device), torch.cuda.stream(side), _no_weight_cache(device):
+                run()
+        finally:
+            current.wait_stream(side)
 
     def capture(self, run: Run) -> Sequence[Tensor]:
         """See `Graph.capture`."""
@@ -100,7 +108,8 @@ class CudaGraph:
             raise
         finally:
             _forget_cublas_workspaces()
-            torch.cuda.set_stream(current)  # a capture that fails leaves the side stream current
+            with torch.cuda.device(device):  # `set_stream` makes its device the current one
+                torch.cuda.set_stream(current)  # a capture that fails leaves the side stream current
             if collects:
                 gc.enable()
 

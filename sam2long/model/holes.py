@@ -64,8 +64,9 @@ def small_components(mask: Tensor, max_area: int) -> Tensor:
     labels = start * inside
     for step in range(1, max_area):
         grown = F.max_pool2d(labels, 3, stride=1, padding=1) * inside
-        # Looking whether anything changed costs a synchronisation on a GPU: worth it for large areas only.
-        settled = step % 16 == 0 and torch.equal(grown, labels)
+        # Looking whether anything changed costs a synchronisation on a GPU: worth it for large areas only. A recording
+        # cannot wait, and takes all steps.
+        settled = step % 16 == 0 and not _is_recorded(mask) and torch.equal(grown, labels)
         labels = grown
         if settled:
             break
@@ -78,3 +79,7 @@ def small_components(mask: Tensor, max_area: int) -> Tensor:
     index = labels.long().view(num_masks, -1)  # (N, HW), 0 is outside
     weights = weight.new_zeros(num_masks, size).scatter_add_(1, index, weight)
     return mask & (weights <= max_area).gather(1, index).view_as(mask)
+
+
+def _is_recorded(tensor: Tensor) -> bool:
+    return tensor.is_cuda and torch.cuda.is_current_stream_capturing()

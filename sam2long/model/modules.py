@@ -216,7 +216,8 @@ def _high_res_features(features: ImageFeatures) -> list[Tensor] | None:
 def padded(rows: Tensor, batch_size: int) -> Tensor:
     """`rows` with its last row repeated, `batch_size` at least."""
     missing = batch_size - rows.shape[0]
-    return torch.cat([rows, rows[-1:].expand(missing, *rows.shape[1:])]) if missing > 0 else rows
+    # Not one expanded row: rows in channels-last order would lose it, and kernels of other layouts round otherwise.
+    return torch.cat([rows, *[rows[-1:]] * missing]) if missing > 0 else rows
 
 
 def in_order(batches: Sequence[Tensor], rows: Sequence[Sequence[int]]) -> Tensor:

@@ -38,6 +38,8 @@ class StepwisePredictor(SAM2VideoPredictor):
 
     def use_captures(self, captures: Captures | None) -> None:
         """Track from recordings from now on, or eagerly; prompts and `num_pathways=1` are eager in any case."""
+        if self.captures is not None:
+            self.captures.wait()
         self.captures = captures
         # A proxy: recordings hold functions of the model, and must not keep it alive.
         self._captured_encoder = None if captures is None else CapturedImageEncoder(weakref.proxy(self), captures)

@@ -77,38 +77,6 @@ def test_every_stage_is_recorded(caplog: pytest.LogCaptureFixture) -> None:
     assert [record.message for record in caplog.records if "captured" in record.message] == []
 
 
-# What takes longest last: a machine that is lent for minutes has seen each size before.
-CASES = [
-    (size, image_size, num_objects, distinct, autocast)
-    for autocast, num_objects, distinct in [
-        (True, 1, False),
-        (True, 1, True),
-        (False, 1, False),
-        (True, 5, False),
-        (False, 1, True),
-        (True, 5, True),
-    ]
-    for size, image_size in [("t", 512), ("b+", 512), ("l", 1024 if autocast and num_objects == 1 else 512)]
-    if size == "t" or autocast
-]
-
-
-@pytest.mark.parametrize(("size", "image_size", "num_objects", "distinct", "autocast"), CASES)
-def test_captured_is_eager_to_the_bit(
-    size: str, image_size: int, num_objects: int, distinct: bool, autocast: bool
-) -> None:
-    eager, captured = pair(size, image_size)
-    with torch.autocast("cuda", dtype=torch.bfloat16, enabled=autocast):
-        expected, expected_memories = track(eager, num_objects, distinct=distinct)
-        before = captured.captures.num_replays if captured.captures else 0
-        for _ in range(2):  # sizes are recorded when they come back: the second video replays from its first frames
-            got, memories = track(captured, num_objects, distinct=distinct)
-            assert [t for t in expected if not torch.equal(got[t], expected[t])] == []
-            assert [key for key in memories if not torch.equal(memories[key], expected_memories[key])] == []
-    assert captured.captures is not None
-    assert captured.captures.num_replays - before > 40
-
-
 @pytest.mark.parametrize("autocast", [True, False])
 def test_prompts_in_the_middle(autocast: bool) -> None:
     clip, results = moving_disks(30), []
@@ -159,9 +127,10 @@ def test_device_memory_is_flat() -> None:
     for t, _, _ in predictor.propagate_in_video(state):
         if t in (150, 380):
             gc.collect()
+            torch._C._cuda_clearCublasWorkspaces()  # made anew by whatever runs eagerly
             torch.cuda.synchronize()
             used[t] = torch.cuda.memory_allocated(), torch.cuda.memory_reserved()
-    assert used[380][0] <= used[150][0] + 256 * 1024
+    assert used[380][0] <= used[150][0] + 2 * 2**20  # a recording's outputs; 230 frames leave far more
     assert used[380][1] <= used[150][1] + 64 * 2**20
 
 
@@ -174,3 +143,37 @@ def test_a_predictor_that_moves_records_anew() -> None:
         results.append([logits.cpu() for _, _, logits in predictor.propagate_in_video(state)])
         predictor = predictor.cpu().cuda()
     assert all(torch.equal(a, b) for a, b in zip(*results, strict=True))
+
+
+# What takes longest last: a machine that is lent for minutes has seen each size before.
+CASES = [
+    (size, image_size, num_objects, distinct, autocast)
+    for autocast, num_objects, distinct in [
+        (True, 1, False),
+        (True, 1, True),
+        (False, 1, False),
+        (True, 5, False),
+        (False, 1, True),
+        (True, 5, True),
+    ]
+    for size, image_size in [("t", 512), ("b+", 512), ("l", 1024)]
+    if size == "t" or (autocast and (num_objects, distinct) == ((1, True) if size == "l" else (5, True)))
+]
+
+
+@pytest.mark.parametrize(("size", "image_size", "num_objects", "distinct", "autocast"), CASES)
+def test_captured_is_eager_to_the_bit(
+    size: str, image_size: int, num_objects: int, distinct: bool, autocast: bool
+) -> None:
+    eager, captured = pair(size, image_size)
+    with torch.autocast("cuda", dtype=torch.bfloat16, enabled=autocast):
+        expected, expected_memories = track(eager, num_objects, distinct=distinct)
+        again, _ = track(eager, num_objects, distinct=distinct)
+        assert all(torch.equal(again[t], expected[t]) for t in expected), "what runs eagerly differs by itself"
+        before = captured.captures.num_replays if captured.captures else 0
+        for _ in range(2):  # sizes are recorded when they come back: the second video replays from its first frames
+            got, memories = track(captured, num_objects, distinct=distinct)
+            assert [t for t in expected if not torch.equal(got[t], expected[t])] == []
+            assert [key for key in memories if not torch.equal(memories[key], expected_memories[key])] == []
+    assert captured.captures is not None
+    assert captured.captures.num_replays - before > 40
