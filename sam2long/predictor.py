@@ -45,7 +45,7 @@ class SAM2LongVideoPredictor(ReviewingPredictor):
             those parts of it.
         keep_alternatives: keep what the trees nearly answered on doubtful frames, packed (a few kilobytes a frame, at
             most 256 frames an object), for `doubtful_frames`, `alternatives` and `choose_alternative`.
-        capture: True records what a frame launches as CUDA graphs and replays it (experimental): the same kernels, a
+        capture: True records what a frame launches as CUDA graphs and replays it: the same kernels and results, a
             handful of launches. Prompts and `num_pathways=1` stay eager. None (default): everything is launched anew.
         **kwargs: the arguments of `SAM2VideoPredictor`.
 

@@ -15,7 +15,7 @@ from sam2long.synthetic.render import render_layers
 from sam2long.synthetic.scene import PackedScenes, Scene, pack
 from sam2long.synthetic.textures import TextureBank
 
-NUM_LAYERS = 8
+NUM_LAYERS = 10
 
 
 @dataclass(frozen=True)
@@ -76,6 +76,8 @@ def training_scene(seed: int, suite: str, num_frames: int) -> Scene:
     try:
         knobs = training_difficulty(rng, suite, span)
         scene = sample_scene(suite, seed, num_frames=span, split="train", difficulty=knobs)
+        if len(scene.sprites) > NUM_LAYERS:
+            raise ValueError("too many bars to draw")
     except ValueError:  # large objects behind many bars may leave no scene that shows its object at first
         scene = sample_scene("easy", seed, num_frames=span, split="train")
     if rng.random() < 0.25 and span > num_frames:

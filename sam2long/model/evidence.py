@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable, Sequence
 from itertools import repeat
 
+import torch
 import torch.nn.functional as F
 from torch import Tensor
 
@@ -73,18 +74,24 @@ def maskness(logits: Tensor, masks: Tensor) -> Tensor:
 
 
 def appearance(masks: Tensor, features: ImageFeatures) -> Tensor:
-    """Mean of the frame's coarsest features under each mask, channels standardised over the frame.
+    """Mean of the frame's coarsest and finest features under each mask, channels standardised over the frame.
 
     Args:
         masks: bool [B, M, h, w].
         features: of the frame, shared by all masks.
 
     Returns:
-        float32 [B, M, C]; zeros for an empty mask.
+        float32 [B, M, C + c], each of the two parts of length 1, so that a cosine is the mean of both; zeros for an
+        empty mask.
     """
-    feats = features.vision_feats[-1][:, 0].float()  # (HW, C)
+    return torch.cat([F.normalize(_mean_under(masks, features, level), dim=-1) for level in (-1, 0)], dim=-1)
+
+
+def _mean_under(masks: Tensor, features: ImageFeatures, level: int) -> Tensor:
+    """Mean of one level's features under masks [B, M, h, w]: float32 [B, M, C]."""
+    feats = features.vision_feats[level][:, 0].float()  # (HW, C)
     feats = (feats - feats.mean(dim=0)) / (feats.std(dim=0) + _EPSILON)
-    height, width = features.feat_sizes[-1]
+    height, width = features.feat_sizes[level]
     share = F.adaptive_avg_pool2d(masks.float(), (height, width))  # of each cell, (B, M, H, W)
     share = share.flatten(2)  # (B, M, HW)
     return (share @ feats) / share.sum(dim=-1, keepdim=True).clamp(min=_EPSILON)
