@@ -39,7 +39,9 @@ def add_model_arguments(parser: argparse.ArgumentParser) -> None:
     )
     model.add_argument("--device", help="cpu, cuda, cuda:1, mps ... (default: cuda where there is one)")
     model.add_argument(
-        "--capture", action="store_true", help="replay what a frame launches on a GPU as CUDA graphs: same masks, faster"
+        "--capture",
+        action="store_true",
+        help="replay what a frame launches on a GPU as CUDA graphs: the same masks",
     )
     tree = parser.add_argument_group("memory tree (default: the paper's settings)")
     tree.add_argument("--tree", metavar="NAME|FILE", help="named settings (paper, authors_command) or a YAML file")

@@ -58,7 +58,7 @@ class AlibiRule:
             propose=self.propose,
             note=self.note,
             advance=self.advance,
-            audit=Audit(self.suspects, self.is_certain, self.judge),
+            audit=Audit(self.suspects, self.is_certain, self.judge, lost=self.unbroken),
         )
 
     def propose(self, candidates: Sequence[Candidate], situation: Situation) -> Sequence[Candidate]:

@@ -87,6 +87,7 @@ class Audit:
             `predicted_iou`, `occlusion_score` and `note`. A prompted frame always is.
         judge: (the suspect, with `evidence.sighting`; situation) -> the candidate that takes its place.
         nearest, reach: how many frames back the certain frame lies, at least and at most.
+        lost: overlap of successive masks below which a track is given up: it says nothing.
     """
 
     suspects: Callable[[Candidate, Situation], bool]
@@ -94,6 +95,7 @@ class Audit:
     judge: Callable[[Candidate, Situation], Candidate]
     nearest: int = 6
     reach: int = 30
+    lost: float = 0.0
 
 
 @dataclass(frozen=True)

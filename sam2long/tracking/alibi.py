@@ -23,6 +23,9 @@ from sam2long.search.policy import Audit
 from sam2long.search.selection import Sighting, choose_memory
 from sam2long.tracking.object_track import ObjectTrack, PassSettings, Step
 
+# Suspects of one object that overlap by more are one thing, and followed once.
+_SAME_THING = 0.8
+
 
 class AlibiModel(ImageModel, Protocol):
     """What following backwards needs of the predictor."""
@@ -56,6 +59,7 @@ class Suspect:
         mask: bool [1, 1, h, w], of the frame it is followed to so far.
         remembered: of the frames between, nearest last.
         overlaps: IoU of successive masks.
+        leader: the same thing in another pathway, which is followed for both.
     """
 
     step: Step
@@ -66,6 +70,7 @@ class Suspect:
     mask: Tensor = field(default_factory=lambda: torch.empty(0))
     remembered: tuple[FrameMemory, ...] = ()
     overlaps: list[Tensor] = field(default_factory=list)
+    leader: Suspect | None = None
 
     def pathway(self, age: int) -> PathwayMemory:
         """What it attends to, `age` frames back."""
@@ -74,7 +79,8 @@ class Suspect:
 
     def sighting(self) -> Sighting:
         """What was found; waits for the device."""
-        numbers = torch.stack([_iou(self.mask, self.certain_mask), self.mask.sum().float(), *self.overlaps]).tolist()
+        way = self.leader or self
+        numbers = torch.stack([_iou(way.mask, self.certain_mask), way.mask.sum().float(), *way.overlaps]).tolist()
         return Sighting(self.certain_idx, numbers[0], int(numbers[1]), min(numbers[2:]))
 
 
@@ -120,7 +126,7 @@ class Alibis:
             hypotheses = self._batch.remember(frame_idx, features, proposals, [suspect.pick for suspect in suspects])
             for suspect, hypothesis in zip(suspects, hypotheses, strict=True):
                 suspect.origin, suspect.mask = hypothesis.memory, hypothesis.mask_logits > 0
-            self._follow(frame_idx, features, suspects)
+            self._follow(frame_idx, features, _leaders(suspects))
             for track, step in steps:
                 seen = {suspect.pick: suspect.sighting() for suspect in suspects if suspect.step is step}
                 if seen and step.picking is not None:
@@ -150,8 +156,8 @@ class Alibis:
         return None
 
     def _follow(self, frame_idx: int, present: ImageFeatures, suspects: list[Suspect]) -> None:
-        age = 0
-        while due := [s for s in suspects if abs(frame_idx - s.certain_idx) > age]:
+        age, due = 0, list(suspects)
+        while due := [s for s in due if abs(frame_idx - s.certain_idx) > age and not self._is_lost(s)]:
             age += 1
             t = frame_idx + self._back * age
             features = self._features(t, present)
@@ -165,6 +171,9 @@ class Alibis:
                 suspect.overlaps.append(_iou(mask, suspect.mask))
                 suspect.mask = mask
                 suspect.remembered = choose_memory(suspect.remembered, found.memory, self._config, self._capacity)
+
+    def _is_lost(self, suspect: Suspect) -> bool:
+        return bool(suspect.overlaps) and float(suspect.overlaps[-1]) < self._audit.lost
 
     # -- image features ------------------------------------------------------------------------------------------------
 
@@ -191,3 +200,18 @@ class Alibis:
 def _iou(one: Tensor, other: Tensor) -> Tensor:
     """Of two bool masks, a scalar on their device; 0 if both are empty."""
     return (one & other).sum() / (one | other).sum().clamp(min=1)
+
+
+def _leaders(suspects: Sequence[Suspect]) -> list[Suspect]:
+    """Those that are followed; each of the others is told who leads it."""
+    leaders: list[Suspect] = []
+    for suspect in suspects:
+        suspect.leader = next((leader for leader in leaders if _is_same(leader, suspect)), None)
+        if suspect.leader is None:
+            leaders.append(suspect)
+    return leaders
+
+
+def _is_same(one: Suspect, other: Suspect) -> bool:
+    alike = one.step is other.step and one.certain_idx == other.certain_idx
+    return alike and float(_iou(one.mask, other.mask)) > _SAME_THING
