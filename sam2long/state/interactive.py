@@ -153,10 +153,12 @@ class InteractivePredictor(RestoringPredictor):
         try:
             if not by_tree:
                 self.interrupt(inference_state)
+                _begin_anew(inference_state, frame_idx, obj_id)
                 yield by_tree
                 return
             with untouched_by_failure(inference_state, frame_idx, obj_id):
                 self.interrupt(inference_state)
+                _begin_anew(inference_state, frame_idx, obj_id)
                 yield by_tree
         finally:
             _prompts_a_tree.reset(token)
@@ -227,3 +229,13 @@ class InteractivePredictor(RestoringPredictor):
             session = self.session(inference_state)
             session.propagation = session.open_pass = None
             session.keep_only([])
+
+
+def _begin_anew(inference_state: dict[str, Any], frame_idx: int, obj_id: Any) -> None:
+    """A prompt for an object that was tracked, and whose prompts were all cleared since, is a first prompt again.
+
+    On a tracked frame SAM 2 would attend to memories of prompted frames, and ends in an assertion as there are none.
+    """
+    obj_idx = inference_state["obj_id_to_idx"].get(obj_id)
+    if obj_idx is not None and not inference_state["output_dict_per_obj"][obj_idx]["cond_frame_outputs"]:
+        inference_state["frames_tracked_per_obj"][obj_idx].pop(frame_idx, None)

@@ -6,13 +6,14 @@ from pathlib import Path
 from typing import Any
 from unittest.mock import patch
 
+import numpy as np
 import pytest
 import torch
 from interaction_calls import BRANCHING, NUM_FRAMES, SAM2, Clip, changed, committed, disk_centre, start, track
 from sam2.sam2_video_predictor import SAM2VideoPredictor
 from support import build_golden, build_sam2_golden, moving_disks
 
-from sam2long import SAM2LongVideoPredictor
+from sam2long import MemoryTreeConfig, SAM2LongVideoPredictor
 from sam2long.state.tracked_frames import NUM_RECENT, RecentFrames
 
 # -- corrections ---------------------------------------------------------------------------------------------------
@@ -150,6 +151,27 @@ def test_several_conditioning_frames(predictor: SAM2LongVideoPredictor, clip: Cl
     assert ((both[9][0, 0] > 0) == given).float().mean() > 0.98
     assert {10, 11, 12, 13} <= changed(alone, both)
     assert sorted(predictor.get_scores(state, 1)) == [t for t in range(NUM_FRAMES) if t not in (0, 9)]
+
+
+@pytest.mark.parametrize("num_pathways", [1, 3])
+def test_a_prompt_after_all_were_cleared_is_a_first_prompt(
+    predictor: SAM2LongVideoPredictor, clip: Clip, num_pathways: int
+) -> None:
+    """On a tracked frame, too, where SAM 2 would attend to memories of prompted frames, and has none."""
+    frames, masks = clip
+    states = [predictor.init_state(frames, memory_tree=MemoryTreeConfig(num_pathways=num_pathways)) for _ in range(2)]
+    predictor.add_new_mask(states[0], 0, 1, masks[0, 0])
+    list(predictor.propagate_in_video(states[0]))
+    predictor.clear_all_prompts_in_frame(states[0], 0, 1)
+    # With a click it would not be equal: SAM 2 refines the mask that was answered on the frame.
+    got, fresh = (predictor.add_new_mask(state, 5, 1, masks[0, 5])[2] for state in states)
+    assert torch.equal(got, fresh)
+    list(predictor.propagate_in_video(states[0], start_frame_idx=5))
+    predictor.clear_all_prompts_in_frame(states[0], 5, 1)
+    ys, xs = np.nonzero(masks[0, 7])
+    predictor.add_new_points_or_box(states[0], 7, 1, points=[[float(xs.mean()), float(ys.mean())]], labels=[1])
+    list(predictor.propagate_in_video(states[0]))
+    assert list(states[0]["output_dict_per_obj"][0]["cond_frame_outputs"]) == [7]
 
 
 def test_clearing_a_conditioning_frame_goes_on_without_it(predictor: SAM2LongVideoPredictor, clip: Clip) -> None:
