@@ -30,12 +30,14 @@ class Sighting:
         overlap: IoU of what was found there with the pathway's own mask.
         area: of what was found there, in low-res pixels.
         continuity: least IoU of successive masks on the way; 0 where it vanished in between.
+        occlusion_score: the least on the way; <= 0 where the decoder saw nothing.
     """
 
     frame_idx: int
     overlap: float
     area: int
     continuity: float
+    occlusion_score: float = math.inf
 
 
 @dataclass(frozen=True, slots=True)

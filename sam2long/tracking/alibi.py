@@ -7,6 +7,7 @@ choose otherwise. The forward pass is not touched: its state, its memories and i
 
 from __future__ import annotations
 
+import math
 from collections import OrderedDict
 from collections.abc import Sequence
 from dataclasses import dataclass, field
@@ -59,6 +60,7 @@ class Suspect:
         mask: bool [1, 1, h, w], of the frame it is followed to so far.
         remembered: of the frames between, nearest last.
         overlaps: IoU of successive masks.
+        occlusion_score: the least so far.
         leader: the same thing in another pathway, which is followed for both.
     """
 
@@ -70,6 +72,7 @@ class Suspect:
     mask: Tensor = field(default_factory=lambda: torch.empty(0))
     remembered: tuple[FrameMemory, ...] = ()
     overlaps: list[Tensor] = field(default_factory=list)
+    occlusion_score: float = math.inf
     leader: Suspect | None = None
 
     def pathway(self, age: int) -> PathwayMemory:
@@ -81,7 +84,7 @@ class Suspect:
         """What was found; waits for the device."""
         way = self.leader or self
         numbers = torch.stack([_iou(way.mask, self.certain_mask), way.mask.sum().float(), *way.overlaps]).tolist()
-        return Sighting(self.certain_idx, numbers[0], int(numbers[1]), min(numbers[2:]))
+        return Sighting(self.certain_idx, numbers[0], int(numbers[1]), min(numbers[2:]), way.occlusion_score)
 
 
 class Alibis:
@@ -166,7 +169,9 @@ class Alibis:
                 Pick(of.row, max(range(len(of.ious)), key=of.ious.__getitem__), 0.0, max(of.ious), of.occlusion_score)
                 for of in proposals.scores()
             ]
-            for suspect, found in zip(due, self._batch.remember(t, features, proposals, picks), strict=True):
+            hypotheses = self._batch.remember(t, features, proposals, picks)
+            for suspect, pick, found in zip(due, picks, hypotheses, strict=True):
+                suspect.occlusion_score = min(suspect.occlusion_score, pick.occlusion_score)
                 mask = found.mask_logits > 0
                 suspect.overlaps.append(_iou(mask, suspect.mask))
                 suspect.mask = mask

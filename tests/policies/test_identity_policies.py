@@ -5,18 +5,20 @@ from __future__ import annotations
 import pickle
 from collections.abc import Sequence
 from dataclasses import replace
+from typing import Any
 
+import literal_frames
 import numpy as np
 import pytest
 
 from sam2long.config import MemoryTreeConfig
-from sam2long.policies import stride
+from sam2long.policies import distractor, stride
 from sam2long.policies.alibi import AlibiRule, Carried
 from sam2long.policies.appearance import AppearanceRule, Looks, similarity
 from sam2long.policies.combining import combined
 from sam2long.policies.numbers import mask_from_text, mask_iou, mask_to_text
 from sam2long.search.picking import Picking, Proposal, ScoredProposal
-from sam2long.search.policy import Policy, Situation
+from sam2long.search.policy import Memory, Policy, Situation
 from sam2long.search.selection import Candidate, Evidence, Sighting
 
 CONFIG = MemoryTreeConfig()
@@ -182,7 +184,6 @@ def test_refused_suspects_are_one_hypothesis_of_their_pathway() -> None:
 def test_parts_carry_their_own_and_see_what_those_before_put_forward() -> None:
     both = combined("both", AppearanceRule().policy("a"), RULE.policy("b"), stride.POLICY)
     assert both.wants == {"appearance", "masks"}
-    assert both.remember is stride.POLICY.remember
     assert both.advance is not None
     carried = both.advance(candidate(), situation())
     assert carried == (Looks((1.0, 0.0)), Carried(mask_to_text(LEFT)), None)
@@ -203,3 +204,33 @@ def test_one_part_may_remember_and_one_may_audit() -> None:
         combined("twice", RULE.policy("a"), RULE.policy("b"))
     with pytest.raises(ValueError, match="2 of its parts remember"):
         combined("twice", stride.POLICY, stride.POLICY)
+
+
+def test_the_part_that_remembers_and_the_one_that_audits_see_their_own_notes() -> None:
+    both = combined("both", RULE.policy("a"), distractor.POLICY)
+    assert both.note is not None
+    assert both.audit is not None
+    noted = both.note(candidate(LEFT), [candidate(LEFT), replace(candidate(RIGHT), mask_idx=2)], situation())
+    assert noted == (1.0, 0.0, 12.0, 0.0), (
+        "alibi's number; the area, which is not known to be steady: no anchor"
+    )
+    frames = [literal_frames.Frame(t, note=(1.0, 0.0, 12.0, float(t == 9))) for t in range(12)]
+    alone = [literal_frames.Frame(t, note=(12.0, float(t == 9))) for t in range(12)]
+    memory, expected = Memory[Any](), Memory[Any]()
+    for frame, known in zip(frames, alone, strict=True):
+        memory = both.remember(memory, frame, CONFIG, 15)
+        expected = distractor.POLICY.remember(expected, known, CONFIG, 15)
+    assert memory.anchors == (frames[9],)
+    assert [f.frame_idx for f in memory.recent] == [f.frame_idx for f in expected.recent]
+    assert both.audit.is_certain(frames[3])
+    assert not both.audit.is_certain(literal_frames.Frame(3, occlusion_score=1.0))
+
+
+def test_a_part_that_remembers_without_notes_is_given_none() -> None:
+    both = combined("both", RULE.policy("a"), stride.POLICY)
+    frames = [literal_frames.Frame(t, note=(0.0,)) for t in range(12)]
+    memory, expected = Memory[Any](), Memory[Any]()
+    for frame in frames:
+        memory = both.remember(memory, frame, CONFIG, 15)
+        expected = stride.POLICY.remember(expected, frame, CONFIG, 15)
+    assert memory == expected
