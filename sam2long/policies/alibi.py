@@ -8,7 +8,7 @@ it moves on. If it lands on the object it is confirmed; if it vanishes on the wa
 
 from __future__ import annotations
 
-from collections.abc import Hashable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import NamedTuple
 
@@ -39,6 +39,7 @@ class AlibiRule:
         found: overlap with the object's certain mask beyond which a suspect is confirmed.
         min_area: low-res pixels below which nothing was found.
         unbroken: least overlap of successive masks of a track that was not lost on the way.
+        in_sight: occlusion score above which a rival must have been all the way to be one.
         min_occlusion, min_iou: of a certain frame.
     """
 
@@ -47,6 +48,7 @@ class AlibiRule:
     found: float = 0.3
     min_area: int = 8
     unbroken: float = 0.1
+    in_sight: float = 1.0
     min_occlusion: float = 2.0
     min_iou: float = 0.5
 
@@ -86,7 +88,9 @@ class AlibiRule:
         """What a sighting means: "confirmed", "refused" or "nothing"."""
         if sighting.area < self.min_area or sighting.continuity < self.unbroken:
             return "nothing"
-        return "confirmed" if sighting.overlap > self.found else "refused"
+        if sighting.overlap > self.found:
+            return "confirmed"
+        return "refused" if sighting.occlusion_score > self.in_sight else "nothing"
 
     def judge(self, suspect: Candidate, situation: Situation) -> Candidate:
         """The suspect, or "not visible" where it is an impostor."""
@@ -98,8 +102,8 @@ class AlibiRule:
         said = self.says(chosen.evidence.sighting) if chosen.evidence.sighting else "nothing"
         return ({"confirmed": 1.0, "refused": -1.0, "nothing": 0.0}[said],)
 
-    def advance(self, chosen: Candidate, situation: Situation) -> Hashable:
-        """See `Carried`."""
+    def advance(self, chosen: Candidate, situation: Situation) -> Carried:
+        """What its pathway carries on."""
         carried, mask, sighting = _carried(situation) or Carried(), _mask(chosen), chosen.evidence.sighting
         said = self.says(sighting) if sighting else "nothing"
         if chosen.occlusion_score > 0:

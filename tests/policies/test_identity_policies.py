@@ -16,6 +16,7 @@ from sam2long.policies import distractor, stride
 from sam2long.policies.alibi import AlibiRule, Carried
 from sam2long.policies.appearance import AppearanceRule, Looks, similarity
 from sam2long.policies.combining import combined
+from sam2long.policies.doubt import DoubtRule, Doubts
 from sam2long.policies.numbers import mask_from_text, mask_iou, mask_to_text
 from sam2long.search.picking import Picking, Proposal, ScoredProposal
 from sam2long.search.policy import Memory, Policy, Situation
@@ -134,6 +135,8 @@ class Frame:
         (seen(0.0, area=7), "nothing", 4.0),
         (seen(0.0, continuity=0.09), "nothing", 4.0),
         (seen(0.0, area=8, continuity=0.1), "refused", -4.0),
+        (replace(seen(0.0), occlusion_score=1.01), "refused", -4.0),
+        (replace(seen(0.0), occlusion_score=1.0), "nothing", 4.0),
     ],
 )
 def test_what_a_sighting_means(sighting: Sighting, says: str, score: float) -> None:
@@ -211,9 +214,7 @@ def test_the_part_that_remembers_and_the_one_that_audits_see_their_own_notes() -
     assert both.note is not None
     assert both.audit is not None
     noted = both.note(candidate(LEFT), [candidate(LEFT), replace(candidate(RIGHT), mask_idx=2)], situation())
-    assert noted == (1.0, 0.0, 12.0, 0.0), (
-        "alibi's number; the area, which is not known to be steady: no anchor"
-    )
+    assert noted == (1.0, 0.0, 12.0, 0.0), "alibi's number; the area, which is not known to be steady: no anchor"
     frames = [literal_frames.Frame(t, note=(1.0, 0.0, 12.0, float(t == 9))) for t in range(12)]
     alone = [literal_frames.Frame(t, note=(12.0, float(t == 9))) for t in range(12)]
     memory, expected = Memory[Any](), Memory[Any]()
@@ -234,3 +235,66 @@ def test_a_part_that_remembers_without_notes_is_given_none() -> None:
         memory = both.remember(memory, frame, CONFIG, 15)
         expected = stride.POLICY.remember(expected, frame, CONFIG, 15)
     assert memory == expected
+
+
+# -- doubt -----------------------------------------------------------------------------------------------------------
+
+DOUBT = DoubtRule()
+KNOWN = Doubts(Carried(mask_to_text(LEFT)), Looks((1.0, 0.0)))
+
+
+@pytest.mark.parametrize(
+    ("doubtful", "carried", "suspected"),
+    [
+        (candidate(), KNOWN, False),  # where it was, as it was
+        (candidate(looks=(3.0, 4.0)), KNOWN, True),  # likeness 0.6
+        (candidate(looks=(0.91, 0.4146)), KNOWN, False),  # 0.91
+        (candidate(looks=(0.89, 0.456)), KNOWN, True),  # 0.89
+        (candidate(looks=(0.89, 0.456)), KNOWN._replace(looks=Looks((1.0, 0.0), 0.9, 10)), False),  # usual for it
+        (candidate(occlusion_score=1.4), KNOWN, True),
+        (candidate(occlusion_score=1.4), KNOWN._replace(audited=16), False),  # four frames ago, or ahead in reverse
+        (candidate(occlusion_score=1.4), KNOWN._replace(audited=24), False),
+        (candidate(occlusion_score=1.4), KNOWN._replace(audited=15), True),
+        (candidate(RIGHT), KNOWN._replace(audited=19), True),  # a jump is asked for always
+        (candidate(looks=(3.0, 4.0), occlusion_score=-1.0), KNOWN, False),
+        (candidate(NOTHING, looks=(0.0, 0.0)), KNOWN, False),
+        (candidate(looks=(3.0, 4.0)), None, False),
+    ],
+)
+def test_doubtful_is_what_looks_unlike_the_object_or_hardly_shows(
+    doubtful: Candidate, carried: Doubts | None, suspected: bool
+) -> None:
+    assert DOUBT.suspects(doubtful, situation(carried)) is suspected
+    # A state that was read from a file carries plain tuples.
+    assert DOUBT.suspects(doubtful, situation(carried and tuple(carried))) is suspected
+
+
+@pytest.mark.parametrize(
+    ("sighting", "looks", "score"),
+    [
+        (seen(0.9), (3.0, 4.0), 4.0),  # confirmed, however it looks
+        (seen(0.0), (1.0, 0.0), -4.0),
+        (seen(0.0, area=0), (0.81, 0.5864), 4.0),  # nothing: looks decide
+        (seen(0.0, area=0), (0.79, 0.6131), -4.0),
+        (None, (3.0, 4.0), 4.0),
+    ],
+)
+def test_looks_decide_where_following_says_nothing(
+    sighting: Sighting | None, looks: tuple[float, float], score: float
+) -> None:
+    judged = DOUBT.judge(candidate(looks=looks, sighting=sighting), situation(KNOWN))
+    assert judged.occlusion_score == score
+
+
+def test_what_a_doubting_pathway_carries_and_notes() -> None:
+    first = DOUBT.advance(candidate(looks=(2.0, 0.0)), situation())
+    assert first == Doubts(Carried(mask_to_text(LEFT)), Looks((2.0, 0.0)), None)
+    audited = DOUBT.advance(candidate(looks=(3.0, 4.0), sighting=seen(0.9)), situation(first))
+    assert audited == Doubts(Carried(mask_to_text(LEFT)), Looks((2.0, 0.0), pytest.approx(0.6), 1), 20)
+    assert DOUBT.note(candidate(looks=(3.0, 4.0)), [], situation(first)) == (0.0, pytest.approx(0.6))
+    assert DOUBT.note(candidate(occlusion_score=-2.0), [], situation(first)) == (0.0, 0.0)
+    certain = literal_frames.Frame(3, note=(0.0, 0.92))
+    assert DOUBT.is_certain(certain)
+    assert not DOUBT.is_certain(literal_frames.Frame(3, note=(0.0, 0.91)))
+    assert not DOUBT.is_certain(literal_frames.Frame(3, occlusion_score=2.0, note=(0.0, 1.0)))
+    assert DOUBT.is_certain(literal_frames.Frame(3)), "another policy's"

@@ -1,0 +1,135 @@
+"""Doubt: a mask that looks unlike the object, or of which the decoder is unsure, has to show where it comes from.
+
+Looks alone refuse too much: an object behind bars, turned or far away looks unlike itself, too. So they only raise a
+doubt, as do a low occlusion score, a jump and a return; the doubtful mask is followed backwards (`alibi`), and is
+silenced if it is found elsewhere. Where that says nothing, looks decide.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Hashable, Sequence
+from dataclasses import dataclass, field, replace
+from typing import Any, NamedTuple
+
+import numpy as np
+
+from sam2long.policies.alibi import AlibiRule, Carried
+from sam2long.policies.appearance import AppearanceRule, Looks, appearance_of, similarity
+from sam2long.policies.numbers import not_visible
+from sam2long.search.policy import Audit, Note, Policy, Situation
+from sam2long.search.selection import Candidate
+
+
+class Doubts(NamedTuple):
+    """What a pathway carries on.
+
+    Attributes:
+        alibi: the last mask, and the rival that was refused.
+        looks: of the object; None before a mask was shown.
+        audited: the frame of the last audit; None before there was one.
+    """
+
+    alibi: Carried = Carried()
+    looks: Looks | None = None
+    audited: int | None = None
+
+
+@dataclass(frozen=True)
+class DoubtRule:
+    """The rule's numbers. Likeness is the similarity to the first mask, over what is usual for the object.
+
+    Attributes:
+        alibi: how masks are followed backwards, and what is made of it.
+        appearance: how looks are learned.
+        unlike: likeness below which a mask is doubtful.
+        unsure: occlusion score below which it is.
+        certain: likeness of a frame that can be relied on, at least.
+        unknown: likeness below which a mask is silenced where following it says nothing.
+        pause: frames after an audit on which looks and score raise no other.
+    """
+
+    alibi: AlibiRule = field(default_factory=AlibiRule)
+    appearance: AppearanceRule = field(default_factory=AppearanceRule)
+    unlike: float = 0.9
+    unsure: float = 1.5
+    certain: float = 0.92
+    unknown: float = 0.8
+    pause: int = 4
+
+    def policy(self, name: str) -> Policy:
+        """The rule as a policy."""
+        return Policy(
+            name,
+            frozenset({"masks", "appearance"}),
+            propose=self.propose,
+            note=self.note,
+            advance=self.advance,
+            audit=Audit(self.suspects, self.is_certain, self.judge, lost=self.alibi.unbroken),
+        )
+
+    def propose(self, candidates: Sequence[Candidate], situation: Situation) -> Sequence[Candidate]:
+        """The decoder's candidates; one that is the rival of the frame before is "not visible"."""
+        return self.alibi.propose(candidates, _of_alibi(situation))
+
+    def suspects(self, candidate: Candidate, situation: Situation) -> bool:
+        """Whether the object turns up again, jumps, looks unlike itself or hardly shows."""
+        doubts = _doubts(situation)
+        if doubts is None or candidate.occlusion_score <= 0 or not _has_mask(candidate):
+            return False
+        if self.alibi.suspects(candidate, _of_alibi(situation)):
+            return True
+        rests = doubts.audited is not None and abs(situation.frame_idx - doubts.audited) <= self.pause
+        doubtful = candidate.occlusion_score < self.unsure or likeness(candidate, doubts.looks) < self.unlike
+        return doubtful and not rests
+
+    def is_certain(self, frame: Any) -> bool:
+        """Whether an earlier mask of the pathway can be relied on: by its scores and its looks."""
+        return self.alibi.is_certain(frame) and (len(frame.note) < 2 or frame.note[1] >= self.certain)
+
+    def judge(self, suspect: Candidate, situation: Situation) -> Candidate:
+        """The suspect, or "not visible" where it is an impostor, or may be one and looks unlike the object."""
+        sighting, doubts = suspect.evidence.sighting, _doubts(situation)
+        if sighting is None or doubts is None:
+            return suspect
+        said = self.alibi.says(sighting)
+        unlike = said == "nothing" and likeness(suspect, doubts.looks) < self.unknown
+        return not_visible(suspect) if said == "refused" or unlike else suspect
+
+    def note(self, chosen: Candidate, decoded: Sequence[Candidate], situation: Situation) -> Note:
+        """(1 if the mask was confirmed, -1 if it was refused, else 0; its likeness, 0 where it is not shown)."""
+        doubts = _doubts(situation) or Doubts()
+        shown = likeness(chosen, doubts.looks) if chosen.occlusion_score > 0 else 0.0
+        return (*self.alibi.note(chosen, decoded, situation), shown)
+
+    def advance(self, chosen: Candidate, situation: Situation) -> Hashable:
+        """See `Doubts`."""
+        doubts, alibi = _doubts(situation) or Doubts(), self.alibi.advance(chosen, _of_alibi(situation))
+        looks = self.appearance.advance(chosen, replace(situation, carry=doubts.looks))
+        return Doubts(alibi, looks, situation.frame_idx if chosen.evidence.sighting else doubts.audited)
+
+
+def likeness(candidate: Candidate, looks: Looks | None) -> float:
+    """Similarity of a candidate to the object's first mask, over what is usual; 1 before anything is known."""
+    if looks is None:
+        return 1.0
+    return similarity(appearance_of(candidate), np.asarray(looks.first, dtype=np.float32)) / max(looks.usual, 1e-6)
+
+
+def _doubts(situation: Situation) -> Doubts | None:
+    carry = situation.carry
+    if not isinstance(carry, tuple) or len(carry) != len(Doubts._fields):
+        return None
+    alibi, looks, audited = carry
+    return Doubts(Carried(*alibi), Looks(*looks) if looks else None, audited)
+
+
+def _of_alibi(situation: Situation) -> Situation:
+    doubts = _doubts(situation)
+    return replace(situation, carry=doubts.alibi if doubts else None)
+
+
+def _has_mask(candidate: Candidate) -> bool:
+    return candidate.evidence.mask is not None and bool(candidate.evidence.mask.any())
+
+
+POLICY = DoubtRule().policy("doubt")
