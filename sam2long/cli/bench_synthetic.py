@@ -20,7 +20,7 @@ from sam2long.cli.model import add_model_arguments, build_model, choose_model
 from sam2long.config import MemoryTreeConfig
 from sam2long.files import replacing
 from sam2long.model_choice import ModelChoice
-from sam2long.policies import POLICIES, load_policy
+from sam2long.policies import NAMES, load_policy
 
 # What brings torch is imported when it is used: `--help` does without.
 if TYPE_CHECKING:
@@ -108,7 +108,7 @@ def _add_contestants(parser: argparse.ArgumentParser) -> None:
     )
     parser.add_argument("--merge-frames", type=int, default=8, help="... for so many frames (default 8)")
     parser.add_argument(
-        "--policies", default="", metavar="A,B", help=f"add trees (--num-pathways) with: {', '.join(POLICIES)}"
+        "--policies", default="", metavar="A,B", help=f"add trees (--num-pathways) with: {', '.join(NAMES)}"
     )
     parser.add_argument(
         "--ablate",

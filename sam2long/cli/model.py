@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 from sam2long.cli.errors import UserError
 from sam2long.config import MemoryTreeConfig, load_memory_tree
 from sam2long.model_choice import OFFICIAL_CONFIGS, ModelChoice, embedded_model, official_name
-from sam2long.policies import POLICIES, load_policy
+from sam2long.policies import NAMES, load_policy
 from sam2long.weights_file import require_weights
 
 if TYPE_CHECKING:
@@ -45,7 +45,7 @@ def add_model_arguments(parser: argparse.ArgumentParser) -> None:
     )
     tree = parser.add_argument_group("memory tree (default: the paper's settings)")
     tree.add_argument("--tree", metavar="NAME|FILE", help="named settings (paper, authors_command) or a YAML file")
-    tree.add_argument("--policy", metavar="NAME", help=f"a rule beyond the paper: {', '.join(POLICIES)}")
+    tree.add_argument("--policy", metavar="NAME", help=f"a rule beyond the paper: {', '.join(NAMES)}")
     tree.add_argument("--num-pathways", type=int, metavar="K", help="hypotheses kept per object; 1 is SAM 2 itself")
     tree.add_argument("--iou-threshold", type=float, metavar="X", help="predicted IoU a remembered frame must exceed")
     tree.add_argument(

@@ -13,6 +13,7 @@ from sam2long.policies import (
     appearance,
     distractor,
     diversity,
+    doubt,
     forgetting,
     identity,
     motion,
@@ -43,13 +44,18 @@ POLICIES: dict[str, Policy] = {
         forgetting.POLICY,
         appearance.POLICY,
         alibi.POLICY,
+        doubt.POLICY,
         scene_cut.POLICY,
     )
 }
 
+# What `policy="recommended"` stands for: the answer to look-alikes and absences, by what docs/policies.md measured.
+RECOMMENDED = identity.POLICY.name
+NAMES = ("recommended", *POLICIES)
+
 
 def load_policy(policy: PolicyLike) -> Policy:
-    """A policy by its name; None is the paper's.
+    """A policy by its name ("recommended": `RECOMMENDED`); None is the paper's.
 
     Raises:
         ValueError: naming the known ones. ImportError: if it needs a package that is not installed.
@@ -57,10 +63,9 @@ def load_policy(policy: PolicyLike) -> Policy:
     if policy is None:
         return PAPER
     if isinstance(policy, str):
+        policy = RECOMMENDED if policy == "recommended" else policy
         if policy not in POLICIES:
-            raise ValueError(
-                f"unknown policy {policy!r}; known: {sorted(POLICIES)}, or a sam2long.search.policy.Policy"
-            )
+            raise ValueError(f"unknown policy {policy!r}; known: {sorted(NAMES)}, or a sam2long.search.policy.Policy")
         policy = POLICIES[policy]
     for module in policy.needs:
         if find_spec(module) is None:
@@ -68,4 +73,4 @@ def load_policy(policy: PolicyLike) -> Policy:
     return policy
 
 
-__all__ = ["POLICIES", "PolicyLike", "load_policy"]
+__all__ = ["NAMES", "POLICIES", "RECOMMENDED", "PolicyLike", "load_policy"]

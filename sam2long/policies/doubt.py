@@ -53,7 +53,7 @@ class DoubtRule:
     unlike: float = 0.9
     unsure: float = 1.5
     certain: float = 0.92
-    unknown: float = 0.8
+    unknown: float = 0.7
     pause: int = 4
 
     def policy(self, name: str) -> Policy:

@@ -1,12 +1,12 @@
-"""The object is told from its double by its looks, and remembered from frames that show both.
+"""The object is told from its double by where it comes from, and found again by what it looked like before it went.
 
-Appearance says whether a mask is the object (`appearance`); memory keeps the frames on which a distractor was told
-apart (`distractor`). `docs/policies.md` says what was measured.
+What is doubtful is followed backwards, and silenced if it comes from elsewhere (`doubt`); the frames before an absence
+become anchors (`reappearance`). `docs/policies.md` says what was measured.
 """
 
 from __future__ import annotations
 
-from sam2long.policies import appearance, distractor
+from sam2long.policies import doubt, reappearance
 from sam2long.policies.combining import combined
 
-POLICY = combined("identity", appearance.POLICY, distractor.POLICY)
+POLICY = combined("identity", doubt.POLICY, reappearance.POLICY)

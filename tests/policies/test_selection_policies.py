@@ -22,15 +22,19 @@ def test_names() -> None:
     assert all(policy.name == name for name, policy in POLICIES.items())
     assert load_policy(None) is load_policy("paper") is PAPER
     assert load_policy(POLICIES["motion"]) is POLICIES["motion"]
-    with pytest.raises(ValueError, match=r"unknown policy 'Motion'; known: \['absence', .*'stride-alone'\]"):
+    assert load_policy("recommended") is POLICIES["identity"]
+    with pytest.raises(
+        ValueError, match=r"unknown policy 'Motion'; known: \['absence', .*'recommended', .*\]"
+    ):
         load_policy("Motion")
 
 
 def test_what_a_policy_needs_is_missed_before_work(monkeypatch: pytest.MonkeyPatch) -> None:
-    assert POLICIES["identity"].needs == POLICIES["distractor"].needs == ("scipy",)
+    assert POLICIES["distractor"].needs == ("scipy",)
+    assert POLICIES["identity"].needs == ()
     monkeypatch.setattr("sam2long.policies.find_spec", lambda module: None)
-    with pytest.raises(ImportError, match=r"policy 'identity' needs scipy: pip install 'sam2long\[policies\]'"):
-        load_policy("identity")
+    with pytest.raises(ImportError, match=r"policy 'distractor' needs scipy: pip install 'sam2long\[policies\]'"):
+        load_policy("distractor")
     assert load_policy("stride") is POLICIES["stride"], "needs nothing"
 
 
