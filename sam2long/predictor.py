@@ -40,9 +40,9 @@ class SAM2LongVideoPredictor(ReviewingPredictor):
             kernels slower than its GPU runs them, running ahead was slower (bench/README.md).
         select: which candidates live on, see `sam2long.search.selection.select_candidates`.
         choose_memory: which frames a pathway remembers, see `sam2long.search.selection.choose_memory`.
-        policy: a rule beyond the paper, by name (`sam2long.policies.POLICIES`) or a `sam2long.search.policy.Policy`;
-            None is the paper's. `init_state(policy=...)` overrides it per video; `select` and `choose_memory` override
-            those parts of it.
+        policy: a rule beyond the paper, by name ("recommended"; `sam2long.policies.POLICIES`) or a
+            `sam2long.search.policy.Policy`; None is the paper's. `init_state(policy=...)` overrides it per video;
+            `select` and `choose_memory` override those parts of it.
         keep_alternatives: keep what the trees nearly answered on doubtful frames, packed (a few kilobytes a frame, at
             most 256 frames an object), for `doubtful_frames`, `alternatives` and `choose_alternative`.
         capture: True records what a frame launches as CUDA graphs and replays it: the same kernels and results, a

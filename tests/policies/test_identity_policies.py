@@ -130,7 +130,9 @@ class Frame:
 @pytest.mark.parametrize(
     ("sighting", "says", "score"),
     [
-        (seen(0.31), "confirmed", 4.0),
+        (seen(0.51), "confirmed", 4.0),
+        (seen(0.5), "nothing", 4.0),
+        (seen(0.31), "nothing", 4.0),
         (seen(0.3), "refused", -4.0),
         (seen(0.0, area=7), "nothing", 4.0),
         (seen(0.0, continuity=0.09), "nothing", 4.0),

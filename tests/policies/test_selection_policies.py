@@ -23,9 +23,7 @@ def test_names() -> None:
     assert load_policy(None) is load_policy("paper") is PAPER
     assert load_policy(POLICIES["motion"]) is POLICIES["motion"]
     assert load_policy("recommended") is POLICIES["identity"]
-    with pytest.raises(
-        ValueError, match=r"unknown policy 'Motion'; known: \['absence', .*'recommended', .*\]"
-    ):
+    with pytest.raises(ValueError, match=r"unknown policy 'Motion'; known: \['absence', .*'recommended', .*\]"):
         load_policy("Motion")
 
 
