@@ -272,19 +272,10 @@ def test_doubtful_is_what_looks_unlike_the_object_or_hardly_shows(
 
 
 @pytest.mark.parametrize(
-    ("sighting", "looks", "score"),
-    [
-        (seen(0.9), (3.0, 4.0), 4.0),  # confirmed, however it looks
-        (seen(0.0), (1.0, 0.0), -4.0),
-        (seen(0.0, area=0), (0.71, 0.7042), 4.0),  # nothing: looks decide
-        (seen(0.0, area=0), (0.69, 0.7238), -4.0),
-        (None, (3.0, 4.0), 4.0),
-    ],
+    ("sighting", "score"), [(seen(0.9), 4.0), (seen(0.0), -4.0), (seen(0.0, area=0), 4.0), (None, 4.0)]
 )
-def test_looks_decide_where_following_says_nothing(
-    sighting: Sighting | None, looks: tuple[float, float], score: float
-) -> None:
-    judged = DOUBT.judge(candidate(looks=looks, sighting=sighting), situation(KNOWN))
+def test_looks_silence_nothing_by_themselves(sighting: Sighting | None, score: float) -> None:
+    judged = DOUBT.judge(candidate(looks=(0.0, 1.0), sighting=sighting), situation(KNOWN))
     assert judged.occlusion_score == score
 
 
