@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
@@ -40,11 +41,14 @@ def test_maskness_and_appearance_on_literal_values() -> None:
     masks = logits > 0
     inside = (torch.tensor([2.0, 0.5]).sigmoid()).mean().item()
     assert maskness(logits, masks)[0].tolist() == pytest.approx([inside, 0.0])
-    feats = torch.tensor([[1.0, 5.0], [3.0, 5.0], [5.0, 5.0], [7.0, 5.0]])[:, None]  # (HW, 1, C), one channel flat
-    looks = appearance(masks, ImageFeatures([feats], [], [(2, 2)]))
-    standardised = (torch.tensor([1.0, 5.0]).mean() - 4.0) / torch.tensor([1.0, 3.0, 5.0, 7.0]).std()
-    assert looks[0, 0].tolist() == pytest.approx([standardised.item(), 0.0], abs=1e-5)
-    assert looks[0, 1].tolist() == [0.0, 0.0], "an empty mask looks like nothing"
+    # (HW, 1, C); cells 0 and 2 are under the mask. Over the frame both coarse channels have mean 4 and one deviation, and
+    # under the mask means 3 and 5; the fine channel is twice its mean there.
+    coarse = torch.tensor([[1.0, 7.0], [3.0, 5.0], [5.0, 3.0], [7.0, 1.0]])[:, None]
+    fine = torch.tensor([[2.0], [0.0], [2.0], [0.0]])[:, None]
+    looks = appearance(masks, ImageFeatures([fine, coarse], [], [(2, 2), (2, 2)]))
+    half = math.sqrt(0.5)
+    assert looks[0, 0].tolist() == pytest.approx([-half, half, 1.0], abs=1e-5), "each level's part has length 1"
+    assert looks[0, 1].tolist() == [0.0, 0.0, 0.0], "an empty mask looks like nothing"
 
 
 def test_policies_get_the_evidence_they_want_and_no_other(predictor: SAM2LongVideoPredictor, clip: Clip) -> None:
@@ -64,7 +68,8 @@ def test_policies_get_the_evidence_they_want_and_no_other(predictor: SAM2LongVid
             side = predictor.image_size // 4
             assert (evidence.mask.shape, evidence.mask.dtype) == ((side, side), np.bool_)
             assert 0.5 <= evidence.maskness <= 1.0
-            assert evidence.appearance.shape == (predictor.hidden_dim,)
+            fine = predictor.sam_mask_decoder.conv_s0.out_channels
+            assert evidence.appearance.shape == (predictor.hidden_dim + fine,)
             assert np.isfinite(evidence.appearance).all()
 
 
