@@ -41,8 +41,8 @@ def test_maskness_and_appearance_on_literal_values() -> None:
     masks = logits > 0
     inside = (torch.tensor([2.0, 0.5]).sigmoid()).mean().item()
     assert maskness(logits, masks)[0].tolist() == pytest.approx([inside, 0.0])
-    # (HW, 1, C); cells 0 and 2 are under the mask. Over the frame both coarse channels have mean 4 and one deviation, and
-    # under the mask means 3 and 5; the fine channel is twice its mean there.
+    # (HW, 1, C); cells 0 and 2 are under the mask. Over the frame both coarse channels have mean 4 and one deviation,
+    # and under the mask means 3 and 5; the fine channel is twice its mean there.
     coarse = torch.tensor([[1.0, 7.0], [3.0, 5.0], [5.0, 3.0], [7.0, 1.0]])[:, None]
     fine = torch.tensor([[2.0], [0.0], [2.0], [0.0]])[:, None]
     looks = appearance(masks, ImageFeatures([fine, coarse], [], [(2, 2), (2, 2)]))
