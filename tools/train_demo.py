@@ -7,7 +7,8 @@ committed one was made and what it can do:
 
 It writes `demo.pt` (fp16 weights for `configs/demo.yaml`), `curves.jsonl`, `curves.png`, `heads.json` (what the heads
 mean on held-out clips), `state.pt` and `optimiser.pt`; the same command with `--resume outputs/demo_model` goes on.
-`--start checkpoints/demo.pt --curriculum long` trains the committed weights on, on longer clips.
+`--start checkpoints/demo.pt --curriculum long` trains the committed weights on, on longer clips; to go on with such
+a run, give `--resume` in the place of `--start`, and `--curriculum long` again.
 With `--fit-clips` the two score heads are fitted on whole clips after the curriculum (tools/demo_head_fit.py).
 """
 

@@ -157,7 +157,8 @@ def _with_policies(names: str, tree: MemoryTreeConfig) -> list[Setting]:
     from sam2long.bench.synthetic_settings import Setting
 
     try:
-        policies = [load_policy(name) for name in dict.fromkeys(filter(None, names.split(",")))]
+        found = [load_policy(name) for name in filter(None, names.split(","))]
+        policies = list({policy.name: policy for policy in found}.values())  # one has two names
     except (ValueError, ImportError) as error:
         raise UserError(f"--policies {names}: {error}") from error
     return [Setting(policy.name, wide(tree), policy=policy) for policy in policies]

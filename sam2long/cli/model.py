@@ -65,10 +65,10 @@ def choose_model(args: argparse.Namespace) -> ModelChoice:
     if args.capture:
         _check_captures(args.device)
     try:
-        load_policy(args.policy)
+        policy = load_policy(args.policy)
     except (ValueError, ImportError) as error:
         raise UserError(f"--policy {args.policy}: {error}") from error
-    return ModelChoice(config, checkpoint, tree, args.device, args.capture, args.policy)
+    return ModelChoice(config, checkpoint, tree, args.device, args.capture, args.policy and policy.name)
 
 
 def _choose_files(config: str | None, checkpoint: Path | None) -> tuple[str, Path]:

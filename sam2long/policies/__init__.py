@@ -5,7 +5,9 @@
 
 from __future__ import annotations
 
+import copyreg
 from importlib.util import find_spec
+from typing import Any
 
 from sam2long.policies import (
     absence,
@@ -52,6 +54,18 @@ POLICIES: dict[str, Policy] = {
 # What `policy="recommended"` stands for: the answer to look-alikes and absences, by what docs/policies.md measured.
 RECOMMENDED = identity.POLICY.name
 NAMES = ("recommended", *POLICIES)
+
+
+def _reduced(policy: Policy) -> str | tuple[Any, ...]:
+    """How policies are pickled and copied: a listed one stays itself, so that a state saved with it names it."""
+    return (_listed, (policy.name,)) if POLICIES.get(policy.name) is policy else object.__reduce_ex__(policy, 4)
+
+
+def _listed(name: str) -> Policy:
+    return POLICIES[name]
+
+
+copyreg.pickle(Policy, _reduced)
 
 
 def load_policy(policy: PolicyLike) -> Policy:

@@ -1,4 +1,4 @@
-"""The object is told from its double by where it comes from, and found again by what it looked like before it went.
+"""The object is told from its double by where it comes from, and what it looked like before it went is remembered.
 
 What is doubtful is followed backwards, and silenced if it comes from elsewhere (`doubt`); the frames before an absence
 become anchors (`reappearance`). `docs/policies.md` says what was measured.

@@ -26,7 +26,7 @@ class Sighting:
     """Where a mask was followed to, backwards, and what the object's pathway had answered there.
 
     Attributes:
-        frame_idx: the frame it was followed to.
+        frame_idx: the frame it was to be followed to; where `continuity` is too small it was given up before.
         overlap: IoU of what was found there with the pathway's own mask.
         area: of what was found there, in low-res pixels.
         continuity: least IoU of successive masks on the way; 0 where it vanished in between.
@@ -47,8 +47,8 @@ class Evidence:
     Attributes:
         mask: bool [h, w], low-res: the decoder's logits > 0, whatever its occlusion score.
         maskness: mean of sigmoid(logit) over the mask's pixels, in [0.5, 1]; 0 for an empty mask.
-        appearance: float32 [C], mean image feature under the mask, channels standardised over the frame; zeros for an
-            empty mask.
+        appearance: float32 [C + c], mean image features of the coarsest and the finest level under the mask, channels
+            standardised over the frame, each level's part of length 1; zeros for an empty mask.
         colours: float32 [4800], the frame's histogram of hue (60) and saturation (80), the same for all its masks.
         after_cut: whether a policy found a scene cut before the frame.
         sighting: where the mask was followed to, if it was (`sam2long.search.policy.Audit`).

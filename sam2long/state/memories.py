@@ -97,22 +97,24 @@ class CommittedMemories:
 
         Returns:
             The remembered frames (features may be missing), the cumulative score there, and what was carried on from
-            the newest of them (None where that frame is long past).
+            the newest of them (None where that frame is long past, or was corrected after).
         """
         step = 1 if self._reverse else -1
         tracked, conditioning = self._outputs["non_cond_frame_outputs"], self._outputs["cond_frame_outputs"]
-        history, t, gap = [], frame_idx + step, 0
+        history, t, gap, corrected = [], frame_idx + step, 0, False
         # A gap as long as SAM 2's pointer window ends the history: SAM 2 could not see across it either.
         while 0 <= t < self._num_frames and gap < self._max_obj_ptrs:
             if t in tracked:
                 history.append(t)
+            corrected |= t in conditioning and not history
             gap = 0 if t in tracked or t in conditioning else gap + 1
             t += step
         memory = FrameMemories(*(_older(frames, history) for frames in before or ((), ())))
         for t in reversed(history):
             memory = remember(memory, memory_of(t, tracked[t]))
         scores: FrameScores | None = tracked[history[0]].get(SCORES_KEY) if history else None
-        carry = getattr(tracked[history[0]], "carry", None) if history else None
+        # What was carried on from frames that the user has corrected since is not to be relied on.
+        carry = getattr(tracked[history[0]], "carry", None) if history and not corrected else None
         return memory, scores.cumulative_score if scores else 0.0, carry
 
 

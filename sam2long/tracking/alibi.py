@@ -147,14 +147,14 @@ class Alibis:
         return found
 
     def _certain(self, track: ObjectTrack, tip: Node, frame_idx: int) -> tuple[int, Tensor] | None:
-        """The nearest frame on which the pathway was certain, and its mask there."""
-        for age in range(self._audit.nearest, self._audit.reach + 1):
+        """The nearest frame on which the pathway was certain, and its mask there; a prompted one however near."""
+        for age in range(1, self._audit.reach + 1):
             t = frame_idx + self._back * age
             frame = track.seen(tip, t)
             if frame is None:
                 continue
             memory, mask_logits = frame
-            if memory is None or self._audit.is_certain(memory):
+            if memory is None or (age >= self._audit.nearest and self._audit.is_certain(memory)):
                 return t, mask_logits().to(self._state["device"]) > 0
         return None
 

@@ -192,6 +192,7 @@ class ObjectTrack:
             tip = self.tree.slots[0]
             tip.remembered = self.past.beyond_reach(frame_idx, tip.remembered)
             tip.anchors = self.past.beyond_reach(frame_idx, tip.anchors)
+            tip.carry = None  # learned of what the user has now corrected
 
     def decide_all(self, by: Cause = "end") -> None:
         """Decide all pending frames for the pathway of slot 0."""

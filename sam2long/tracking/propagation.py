@@ -7,6 +7,7 @@ SAM 2's format, so that its interactive API works on them unchanged. A tree hold
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import replace
 from typing import Any, Protocol
 
 import torch
@@ -104,7 +105,11 @@ class Propagation:
         }
         spatial_pos = inference_state["constants"]["maskmem_pos_enc"][-1]
         self._batch = model.hypothesis_model(bank, spatial_pos, max_obj_ptrs, policy)
-        self._alibis = Alibis(model, inference_state, self._batch, settings, reverse=reverse) if policy.audit else None
+        self._alibis: Alibis | None = None
+        if policy.audit is not None:
+            unwatched = replace(policy, wants=frozenset())  # nobody reads evidence of the way back
+            batch = model.hypothesis_model(bank, spatial_pos, max_obj_ptrs, unwatched)
+            self._alibis = Alibis(model, inference_state, batch, settings, reverse=reverse)
         self._queue = FrameQueue()
         self.intact = True
 

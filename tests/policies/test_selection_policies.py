@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import copy
 import math
+import pickle
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -25,6 +28,14 @@ def test_names() -> None:
     assert load_policy("recommended") is POLICIES["identity"]
     with pytest.raises(ValueError, match=r"unknown policy 'Motion'; known: \['absence', .*'recommended', .*\]"):
         load_policy("Motion")
+
+
+def test_listed_policies_stay_themselves_when_they_travel() -> None:
+    for policy in POLICIES.values():
+        assert pickle.loads(pickle.dumps(policy)) is copy.deepcopy(policy) is policy
+    own = replace(POLICIES["stride"], name="mine")
+    assert pickle.loads(pickle.dumps(own)) == own
+    assert pickle.loads(pickle.dumps(own)) is not own
 
 
 def test_what_a_policy_needs_is_missed_before_work(monkeypatch: pytest.MonkeyPatch) -> None:

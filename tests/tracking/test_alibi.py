@@ -54,7 +54,7 @@ def test_who_is_only_watched_is_tracked_as_ever(either: SAM2LongVideoPredictor, 
     assert {obj_id for _, obj_id, _ in watching.seen} == {1, 2}
     assert_same(watched, track(either, start(either, clip, Policy())))
     for frame_idx, _, sighting in watching.seen:
-        assert sighting.frame_idx == frame_idx - 3
+        assert sighting.frame_idx == max(frame_idx - 3, 0), "the prompted frame is certain however near"
         assert 0.0 <= sighting.overlap <= 1.0
         assert 0.0 <= sighting.continuity <= 1.0
 
@@ -77,6 +77,14 @@ def test_a_mask_is_found_where_it_was(predictor: SAM2LongVideoPredictor, clip: C
     track(predictor, start(predictor, clip, watching.policy()))
     assert max(sighting.overlap for *_, sighting in watching.seen) > 0.5
     assert all(sighting.area > 0 for *_, sighting in watching.seen if sighting.overlap > 0.5)
+
+
+def test_a_correction_is_certain_however_near(predictor: SAM2LongVideoPredictor, clip: Clip) -> None:
+    watching = Watching([7, 12])
+    state = start(predictor, clip, watching.policy(nearest=4), num_objects=1)
+    predictor.add_new_mask(state, 5, 1, clip[1][0, 5])
+    track(predictor, state)
+    assert {(frame_idx, sighting.frame_idx) for frame_idx, _, sighting in watching.seen} == {(7, 5), (12, 8)}
 
 
 @pytest.mark.parametrize("reverse", [False, True])

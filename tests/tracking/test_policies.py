@@ -230,7 +230,7 @@ def test_a_policy_of_ones_own_is_not_taken_for_a_listed_one(
 
 
 def test_what_a_pathway_carries_outlives_a_prompt(predictor: SAM2LongVideoPredictor, clip: Clip, path: Path) -> None:
-    """A new object plants new trees; what was carried on from the frame before goes on with them."""
+    """A new object plants new trees; what was carried on goes on with them, but not past a correction of its own."""
 
     def count(chosen: Candidate, situation: Situation) -> int:
         return 1 + (situation.carry if isinstance(situation.carry, int) else 0)
@@ -255,4 +255,9 @@ def test_what_a_pathway_carries_outlives_a_prompt(predictor: SAM2LongVideoPredic
     loaded = predictor.load_state(path, clip[0], policy=counting)
     predictor.add_new_points_or_box(loaded, 5, 1, points=[[3.0, 3.0]], labels=[0])
     track(predictor, loaded, start_frame_idx=5)
-    assert predictor.get_scores(loaded, 1)[6].note == (5.0,), "frame 5 was shown, frame 4 was the fourth"
+    assert predictor.get_scores(loaded, 1)[6].note == (1.0,), "what was learned before frame 5 was corrected with it"
+
+    predictor.add_new_mask(video, 4, 1, clip[1][0, 4])
+    track(predictor, video, start_frame_idx=0)
+    notes = [scores.note for scores in predictor.get_scores(video, 1).values()]
+    assert notes[:5] == [(1.0,), (2.0,), (3.0,), (1.0,), (2.0,)], "frames 1, 2, 3, and from 5 on anew"
