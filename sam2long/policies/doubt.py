@@ -2,8 +2,8 @@
 
 Looks alone refuse too much: an object behind bars, turned or far away looks unlike itself, too. So they only raise a
 doubt, as do a low occlusion score, a jump and a return; the doubtful mask is followed backwards, and silenced only if
-it is found elsewhere (`alibi`). Of 1,198 masks so doubted (56 clips of the split `val`, embedded model) 308 were found
-elsewhere, 23 of them right ones; of those of which following said nothing, a third were right.
+it is found elsewhere (`alibi`). Of 1,198 masks so doubted (56 clips of the split `val`, embedded model, confirming from
+an overlap of 0.3 on) 308 were found elsewhere, 23 of them right; of those that following said nothing of, a third was.
 """
 
 from __future__ import annotations
