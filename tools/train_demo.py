@@ -156,7 +156,9 @@ class Trainer:
 
     def train(self) -> None:
         """Runs the curriculum until the planned time is over (or this run's --stop-after)."""
-        bank = ResidentBank("train", self.device, size=self.options.textures, photographs=self.options.photographs)
+        bank = ResidentBank(
+            "train", self.device, size=self.options.textures, photographs=self.options.photographs, varied=True
+        )
         deadline = time.monotonic() + 60 * (self.options.stop_after or math.inf)
         for number, stage in enumerate(CURRICULA[self.options.curriculum]):
             if self.progress < stage.until and time.monotonic() < deadline:

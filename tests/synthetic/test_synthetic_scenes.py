@@ -11,7 +11,7 @@ import torch
 from sam2long.synthetic import ALL_SUITES, LONG_SUITES, SUITES, Clip, Difficulty, frames_of, render, sample_scene
 from sam2long.synthetic.render import render_layers
 from sam2long.synthetic.scene import Outline, Scene, Skin, Sprite, pack
-from sam2long.synthetic.textures import TILE_SIZE, TextureBank, procedural_tile
+from sam2long.synthetic.textures import TILE_SIZE, ResidentBank, TextureBank, procedural_tile
 
 SIZE = 64
 
@@ -156,6 +156,23 @@ def test_any_length(num_frames: int) -> None:
 def test_difficulty_replaces_the_suite() -> None:
     bars = sample_scene("easy", 0, split="val", difficulty=Difficulty(bars=(2, 2)))
     assert [kind for kind, _, _ in bars.events] == ["bar", "bar"]
+
+
+def test_a_varied_bank_has_a_tile_in_96_ways() -> None:
+    cpu = torch.device("cpu")
+    plain, varied = (ResidentBank("train", cpu, size=4, varied=varied) for varied in (False, True))
+    names = 2 + 4 * torch.arange(96 + 1)
+    tiles = varied.tiles(names)
+    assert torch.equal(tiles[:1], plain.tiles(names[:1])), "small names are what they always were"
+    assert torch.equal(tiles[96], tiles[0])
+    assert len({tile.numpy().tobytes() for tile in tiles}) == 96
+    assert (plain.tiles(names) == plain.tiles(names[:1])).all()
+    original = tiles[0]
+    assert torch.equal(tiles[5], original[[2, 1, 0]]), "the last of the six orders of colours"
+    assert torch.equal(tiles[6], 1 - original)
+    assert torch.equal(tiles[6 * 2], original.flip(2))
+    assert torch.equal(tiles[6 * 4], original.flip(1))
+    assert torch.equal(tiles[6 * 8 + 5], original[[2, 1, 0]].transpose(1, 2))
 
 
 def test_batch_equals_single() -> None:
