@@ -108,11 +108,12 @@ class AlibiRule:
     def advance(self, chosen: Candidate, situation: Situation) -> Carried:
         """What its pathway carries on."""
         carried, mask, sighting = _carried(situation) or Carried(), _mask(chosen), chosen.evidence.sighting
-        said = self.says(sighting) if sighting else "nothing"
         if chosen.occlusion_score > 0:
-            return Carried(mask_to_text(mask) if mask.any() else "", "" if said == "confirmed" else carried.rival)
-        moved = carried.rival and mask_iou(mask, mask_from_text(carried.rival)) > self.same
-        return Carried("", mask_to_text(mask) if said == "refused" or moved else carried.rival)
+            return Carried(mask_to_text(mask) if mask.any() else "")
+        refused = sighting is not None and self.says(sighting) == "refused"
+        moved_on = carried.rival and mask_iou(mask, mask_from_text(carried.rival)) > self.same
+        # A rival out of sight is forgotten: what turns up in its place later may be the object, and is followed anew.
+        return Carried("", mask_to_text(mask) if refused or moved_on else "")
 
 
 def _carried(situation: Situation) -> Carried | None:

@@ -165,6 +165,20 @@ def test_a_rival_is_known_while_it_moves_on() -> None:
     assert RULE.advance(confirmed, situation(after)) == Carried(mask_to_text(LEFT), "")
 
 
+def test_a_rival_out_of_sight_is_forgotten() -> None:
+    """Where a rival was refused the object may turn up later: it is followed backwards then, not silenced."""
+    refused = RULE.advance(RULE.judge(candidate(RIGHT, sighting=seen(0.0)), situation()), situation())
+    still_there = candidate(columns(8, 9, 10))
+    assert RULE.propose([still_there], situation(refused))[0].occlusion_score == -4.0
+    moved_on = RULE.advance(RULE.propose([still_there], situation(refused))[0], situation(refused))
+    assert moved_on == Carried("", mask_to_text(columns(8, 9, 10)))
+    for without in (candidate(NOTHING, occlusion_score=-3.0), candidate(LEFT)):
+        later = RULE.advance(without, situation(moved_on))
+        assert not later.rival
+        assert RULE.propose([still_there], situation(later)) == [still_there]
+        assert RULE.suspects(still_there, situation(later))
+
+
 # -- audits choose anew ----------------------------------------------------------------------------------------------
 
 
