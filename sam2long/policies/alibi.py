@@ -10,11 +10,11 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 from sam2long.policies.numbers import Mask, mask_from_text, mask_iou, mask_to_text, not_visible
 from sam2long.search.policy import Audit, Note, Policy, Situation
-from sam2long.search.selection import Candidate, RememberedFrame, Sighting
+from sam2long.search.selection import Candidate, Sighting
 
 
 class Carried(NamedTuple):
@@ -23,10 +23,12 @@ class Carried(NamedTuple):
     Attributes:
         last: the mask of the frame before; empty where the object was absent, or was refused.
         rival: the mask that was refused, where it was on the frame before; empty if there is none.
+        trusted: whether it is on the object as far as is known: not since it turned up or jumped and was not confirmed.
     """
 
     last: str = ""
     rival: str = ""
+    trusted: bool = True
 
 
 @dataclass(frozen=True)
@@ -42,6 +44,7 @@ class AlibiRule:
         unbroken: least overlap of successive masks of a track that was not lost on the way.
         in_sight: occlusion score above which a rival must have been all the way to be one.
         min_occlusion, min_iou: of a certain frame.
+        reach: frames back to the certain frame, at most.
     """
 
     jump: float = 0.15
@@ -53,6 +56,7 @@ class AlibiRule:
     in_sight: float = 1.0
     min_occlusion: float = 2.0
     min_iou: float = 0.5
+    reach: int = 30
 
     def policy(self, name: str) -> Policy:
         """The rule as a policy."""
@@ -62,8 +66,12 @@ class AlibiRule:
             propose=self.propose,
             note=self.note,
             advance=self.advance,
-            audit=Audit(self.suspects, self.is_certain, self.judge, lost=self.unbroken),
+            audit=self.audit(self.suspects, self.is_certain, self.judge),
         )
+
+    def audit(self, suspects: Any, is_certain: Any, judge: Any) -> Audit:
+        """An audit that follows as far as the rule says."""
+        return Audit(suspects, is_certain, judge, reach=self.reach, lost=self.unbroken)
 
     def propose(self, candidates: Sequence[Candidate], situation: Situation) -> Sequence[Candidate]:
         """The decoder's candidates; one that overlaps the rival of the frame before is the rival: not the object."""
@@ -82,9 +90,10 @@ class AlibiRule:
             return False
         return not carried.last or mask_iou(_mask(candidate), mask_from_text(carried.last)) < self.jump
 
-    def is_certain(self, frame: RememberedFrame) -> bool:
-        """Whether an earlier mask of the pathway can be relied on."""
-        return frame.occlusion_score > self.min_occlusion and frame.predicted_iou > self.min_iou
+    def is_certain(self, frame: Any) -> bool:
+        """Whether an earlier mask of the pathway can be relied on: by its scores, and as one that was trusted."""
+        good = frame.occlusion_score > self.min_occlusion and frame.predicted_iou > self.min_iou
+        return good and (len(frame.note) < 2 or frame.note[1] > 0)
 
     def says(self, sighting: Sighting) -> str:
         """What a sighting means: "confirmed", "refused" or "nothing"."""
@@ -101,19 +110,26 @@ class AlibiRule:
         return not_visible(suspect) if sighting and self.says(sighting) == "refused" else suspect
 
     def note(self, chosen: Candidate, decoded: Sequence[Candidate], situation: Situation) -> Note:
-        """(1 if the mask was confirmed, -1 if it was refused, else 0)."""
+        """(1 if the mask was confirmed, -1 if it was refused, else 0; 1 if it is trusted, else 0)."""
         said = self.says(chosen.evidence.sighting) if chosen.evidence.sighting else "nothing"
-        return ({"confirmed": 1.0, "refused": -1.0, "nothing": 0.0}[said],)
+        return {"confirmed": 1.0, "refused": -1.0, "nothing": 0.0}[said], float(self._is_trusted(chosen, situation))
 
     def advance(self, chosen: Candidate, situation: Situation) -> Carried:
         """What its pathway carries on."""
         carried, mask, sighting = _carried(situation) or Carried(), _mask(chosen), chosen.evidence.sighting
+        trusted = self._is_trusted(chosen, situation)
         if chosen.occlusion_score > 0:
-            return Carried(mask_to_text(mask) if mask.any() else "")
+            return Carried(mask_to_text(mask) if mask.any() else "", trusted=trusted)
         refused = sighting is not None and self.says(sighting) == "refused"
         moved_on = carried.rival and mask_iou(mask, mask_from_text(carried.rival)) > self.same
         # A rival out of sight is forgotten: what turns up in its place later may be the object, and is followed anew.
-        return Carried("", mask_to_text(mask) if refused or moved_on else "")
+        return Carried("", mask_to_text(mask) if refused or moved_on else "", trusted)
+
+    def _is_trusted(self, chosen: Candidate, situation: Situation) -> bool:
+        sighting = chosen.evidence.sighting
+        if sighting and chosen.occlusion_score > 0 and self.says(sighting) == "confirmed":
+            return True
+        return (_carried(situation) or Carried()).trusted and not self.suspects(chosen, situation)
 
 
 def _carried(situation: Situation) -> Carried | None:

@@ -16,7 +16,7 @@ import numpy as np
 
 from sam2long.policies.alibi import AlibiRule, Carried
 from sam2long.policies.appearance import AppearanceRule, Looks, appearance_of, similarity
-from sam2long.search.policy import Audit, Note, Policy, Situation
+from sam2long.search.policy import Note, Policy, Situation
 from sam2long.search.selection import Candidate
 
 
@@ -62,7 +62,7 @@ class DoubtRule:
             propose=self.propose,
             note=self.note,
             advance=self.advance,
-            audit=Audit(self.suspects, self.is_certain, self.judge, lost=self.alibi.unbroken),
+            audit=self.alibi.audit(self.suspects, self.is_certain, self.judge),
         )
 
     def propose(self, candidates: Sequence[Candidate], situation: Situation) -> Sequence[Candidate]:
@@ -81,18 +81,18 @@ class DoubtRule:
         return doubtful and not rests
 
     def is_certain(self, frame: Any) -> bool:
-        """Whether an earlier mask of the pathway can be relied on: by its scores and its looks."""
-        return self.alibi.is_certain(frame) and (len(frame.note) < 2 or frame.note[1] >= self.certain)
+        """Whether an earlier mask of the pathway can be relied on: by its scores and its looks, and as one trusted."""
+        return self.alibi.is_certain(frame) and (len(frame.note) < 3 or frame.note[2] >= self.certain)
 
     def judge(self, suspect: Candidate, situation: Situation) -> Candidate:
         """The suspect, or "not visible" where it is an impostor."""
         return self.alibi.judge(suspect, _of_alibi(situation))
 
     def note(self, chosen: Candidate, decoded: Sequence[Candidate], situation: Situation) -> Note:
-        """(1 if the mask was confirmed, -1 if it was refused, else 0; its likeness, 0 where it is not shown)."""
+        """The alibi check's, and the mask's likeness, 0 where it is not shown."""
         doubts = _doubts(situation) or Doubts()
         shown = likeness(chosen, doubts.looks) if chosen.occlusion_score > 0 else 0.0
-        return (*self.alibi.note(chosen, decoded, situation), shown)
+        return (*self.alibi.note(chosen, decoded, _of_alibi(situation)), shown)
 
     def advance(self, chosen: Candidate, situation: Situation) -> Hashable:
         """See `Doubts`."""

@@ -119,12 +119,34 @@ def test_certain_frames() -> None:
     assert not RULE.is_certain(Frame(occlusion_score=2.0, predicted_iou=0.9))
     assert not RULE.is_certain(Frame(occlusion_score=9.0, predicted_iou=0.5))
 
+    assert RULE.is_certain(Frame(2.1, 0.51, note=(0.0, 1.0)))
+    assert not RULE.is_certain(Frame(9.0, 0.9, note=(0.0, 0.0))), "since it turned up nothing has confirmed it"
+    assert RULE.is_certain(Frame(9.0, 0.9, note=(0.0,))), "another policy's"
+
 
 class Frame:
     frame_idx = 3
 
-    def __init__(self, occlusion_score: float, predicted_iou: float) -> None:
-        self.occlusion_score, self.predicted_iou = occlusion_score, predicted_iou
+    def __init__(self, occlusion_score: float, predicted_iou: float, note: tuple[float, ...] = ()) -> None:
+        self.occlusion_score, self.predicted_iou, self.note = occlusion_score, predicted_iou, note
+
+
+def test_what_turned_up_or_jumped_is_trusted_once_it_is_confirmed() -> None:
+    here = Carried(mask_to_text(LEFT))
+    steps = [  # chosen, its note, and whether the pathway is trusted from here on
+        (candidate(LEFT), (0.0, 1.0)),
+        (candidate(RIGHT), (0.0, 0.0)),  # a jump that nothing was found of
+        (candidate(RIGHT, sighting=seen(0.4)), (0.0, 0.0)),
+        (candidate(occlusion_score=-2.0), (0.0, 0.0)),
+        (candidate(RIGHT, sighting=seen(0.6)), (1.0, 1.0)),  # back, and confirmed
+        (candidate(RIGHT), (0.0, 1.0)),
+        (candidate(occlusion_score=-2.0), (0.0, 1.0)),  # gone: trusted as far as it was seen
+        (candidate(RIGHT), (0.0, 0.0)),  # back
+    ]
+    for chosen, note in steps:
+        assert RULE.note(chosen, [], situation(here)) == note
+        here = RULE.advance(chosen, situation(here))
+        assert here.trusted == (note[1] > 0)
 
 
 @pytest.mark.parametrize(
@@ -146,8 +168,8 @@ def test_what_a_sighting_means(sighting: Sighting, says: str, score: float) -> N
     assert RULE.says(sighting) == says
     judged = RULE.judge(suspect, situation(Carried(mask_to_text(LEFT))))
     assert judged.occlusion_score == score
-    note = {"confirmed": 1.0, "refused": -1.0, "nothing": 0.0}[says]
-    assert RULE.note(judged, [], situation()) == (note,)
+    note = {"confirmed": (1.0, 1.0), "refused": (-1.0, 1.0), "nothing": (0.0, 0.0)}[says]
+    assert RULE.note(judged, [], situation(Carried(mask_to_text(LEFT)))) == note
 
 
 def test_a_rival_is_known_while_it_moves_on() -> None:
@@ -230,8 +252,8 @@ def test_the_part_that_remembers_and_the_one_that_audits_see_their_own_notes() -
     assert both.note is not None
     assert both.audit is not None
     noted = both.note(candidate(LEFT), [candidate(LEFT), replace(candidate(RIGHT), mask_idx=2)], situation())
-    assert noted == (1.0, 0.0, 12.0, 0.0), "alibi's number; the area, which is not known to be steady: no anchor"
-    frames = [literal_frames.Frame(t, note=(1.0, 0.0, 12.0, float(t == 9))) for t in range(12)]
+    assert noted == (2.0, 0.0, 1.0, 12.0, 0.0), "alibi's numbers; the area, which is not known to be steady: no anchor"
+    frames = [literal_frames.Frame(t, note=(2.0, 0.0, 1.0, 12.0, float(t == 9))) for t in range(12)]
     alone = [literal_frames.Frame(t, note=(12.0, float(t == 9))) for t in range(12)]
     memory, expected = Memory[Any](), Memory[Any]()
     for frame, known in zip(frames, alone, strict=True):
@@ -298,10 +320,10 @@ def test_what_a_doubting_pathway_carries_and_notes() -> None:
     assert first == Doubts(Carried(mask_to_text(LEFT)), Looks((2.0, 0.0)), None)
     audited = DOUBT.advance(candidate(looks=(3.0, 4.0), sighting=seen(0.9)), situation(first))
     assert audited == Doubts(Carried(mask_to_text(LEFT)), Looks((2.0, 0.0), pytest.approx(0.6), 1), 20)
-    assert DOUBT.note(candidate(looks=(3.0, 4.0)), [], situation(first)) == (0.0, pytest.approx(0.6))
-    assert DOUBT.note(candidate(occlusion_score=-2.0), [], situation(first)) == (0.0, 0.0)
-    certain = literal_frames.Frame(3, note=(0.0, 0.92))
+    assert DOUBT.note(candidate(looks=(3.0, 4.0)), [], situation(first)) == (0.0, 1.0, pytest.approx(0.6))
+    assert DOUBT.note(candidate(occlusion_score=-2.0), [], situation(first)) == (0.0, 1.0, 0.0)
+    certain = literal_frames.Frame(3, note=(0.0, 1.0, 0.92))
     assert DOUBT.is_certain(certain)
-    assert not DOUBT.is_certain(literal_frames.Frame(3, note=(0.0, 0.91)))
-    assert not DOUBT.is_certain(literal_frames.Frame(3, occlusion_score=2.0, note=(0.0, 1.0)))
+    assert not DOUBT.is_certain(literal_frames.Frame(3, note=(0.0, 1.0, 0.91)))
+    assert not DOUBT.is_certain(literal_frames.Frame(3, occlusion_score=2.0, note=(0.0, 1.0, 1.0)))
     assert DOUBT.is_certain(literal_frames.Frame(3)), "another policy's"
