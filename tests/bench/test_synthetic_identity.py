@@ -88,7 +88,7 @@ def test_records_of_another_rule_are_made_again_and_told_of(
     with caplog.at_level(logging.WARNING):
         found = run(tmp_path, SAM2, forgetting(0.8))
     assert tracked == [(0, ["forgetting"]), (1, ["forgetting"])], "what SAM 2 answered stands"
-    assert "forgetting: 2 of 2 clips were tracked by other rules or settings, and are again" in caplog.text
+    assert "forgetting: records of 2 clips are of other rules or settings; tracking these again" in caplog.text
     assert BASELINE not in caplog.text
     assert all(list(record["settings"]) == ["SAM 2", "forgetting"] for record in found)
     on_disk = json.loads((tmp_path / "easy-0001.json").read_text())
@@ -111,7 +111,7 @@ def test_records_of_before_rules_were_known(
     tracked.clear()
     run(tmp_path, SAM2, paper, forgets)
     assert tracked == [(0, ["P=3", "forgetting"]), (1, ["P=3", "forgetting"])]
-    assert caplog.text.count("2 of 2 clips") == 2
+    assert caplog.text.count("records of 2 clips") == 2
 
 
 @pytest.mark.parametrize("damage", ["[1]", '{"a', '{"trees": 1}', '{"settings": [], "trees": {}}'])

@@ -1,4 +1,4 @@
-"""What a policy is made of, as text and as a digest: a number or a line of code tells, a process or a comment does not."""
+"""What a policy is made of, as text and as a digest: a number and a line of code tell, a process and a comment do not."""
 
 from __future__ import annotations
 
