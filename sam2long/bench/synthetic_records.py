@@ -43,9 +43,9 @@ def records(
     identities = {setting.name: setting.identity for setting in settings}  # of the code as it is now
     stale: Counter[str] = Counter()
     known = {spec: _read(folder, spec, identities, model, stale) for spec in specs}
-    for name, count in stale.items():
+    for name in (name for name in identities if stale[name]):
         logger.warning(
-            "%s: %d of %d clips were tracked by other rules or settings, and are again", name, count, len(specs)
+            "%s: records of %d clips are of other rules or settings; tracking these again", name, stale[name]
         )
     lacking = {spec: [s for s in settings if s.name not in record["settings"]] for spec, record in known.items()}
     for spec in specs:

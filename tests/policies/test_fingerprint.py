@@ -1,4 +1,4 @@
-"""What a policy is made of, as text and as a digest: a number and a line of code tell, a process and a comment do not."""
+"""What a policy is made of, as text and as a digest: numbers and code tell, processes and comments do not."""
 
 from __future__ import annotations
 
