@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import hashlib
 import json
+import logging
 import os
-from collections.abc import Iterator, Sequence
+from collections import Counter
+from collections.abc import Iterator, Mapping, Sequence
 from concurrent.futures import ProcessPoolExecutor, as_completed
 from dataclasses import asdict
 from functools import lru_cache
@@ -20,9 +22,11 @@ from sam2long.bench.synthetic_track import ClipSpec, track_clip
 from sam2long.files import replacing
 from sam2long.model_choice import ModelChoice
 
+logger = logging.getLogger(__name__)
+
 
 class DamagedRecordError(ValueError):
-    """A record that is no JSON."""
+    """A record that is no JSON, or not a clip's."""
 
 
 def records(
@@ -30,12 +34,19 @@ def records(
 ) -> Iterator[dict[str, Any]]:
     """Finished records first, then the others as they come, each written to its file.
 
-    A record keeps the settings it has; only those it lacks are tracked.
+    A record keeps the settings it has; only those it lacks are tracked. Those whose rules, numbers or code are not what
+    they were when it was made are tracked again, and told of.
 
     Raises:
         DamagedRecordError: before anything is tracked.
     """
-    known = {spec: _read(folder, spec, settings, model) for spec in specs}
+    identities = {setting.name: setting.identity for setting in settings}  # of the code as it is now
+    stale: Counter[str] = Counter()
+    known = {spec: _read(folder, spec, identities, model, stale) for spec in specs}
+    for name in (name for name in identities if stale[name]):
+        logger.warning(
+            "%s: records of %d clips are of other rules or settings; tracking these again", name, stale[name]
+        )
     lacking = {spec: [s for s in settings if s.name not in record["settings"]] for spec, record in known.items()}
     for spec in specs:
         if not lacking[spec]:
@@ -48,7 +59,7 @@ def records(
         jobs = {pool.submit(_work, model, spec, lacking[spec]): spec for spec in todo}
         for job in as_completed(jobs):
             spec, measured = jobs[job], job.result()
-            trees = {setting.name: setting.identity for setting in lacking[spec]}
+            trees = {setting.name: identities[setting.name] for setting in lacking[spec]}
             record = {**measured, "model": fingerprint(model), "trees": {**known[spec].get("trees", {}), **trees}}
             record["settings"] = {**known[spec]["settings"], **measured["settings"]}
             with replacing(_path(folder, spec)) as part:
@@ -69,23 +80,27 @@ def fingerprint(model: ModelChoice) -> str:
     return hashlib.sha256(model.checkpoint.read_bytes()).hexdigest()[:16]
 
 
-def _read(folder: Path, spec: ClipSpec, settings: Sequence[Setting], model: ModelChoice) -> dict[str, Any]:
-    """The clip's record as far as it is still true: same clip, same weights, same settings under each name."""
+def _read(
+    folder: Path, spec: ClipSpec, identities: Mapping[str, str], model: ModelChoice, stale: Counter[str]
+) -> dict[str, Any]:
+    """The clip's record as far as it is still true: same clip, same weights, same settings under each name.
+
+    Args:
+        stale: counts, by name, the settings that are not.
+    """
     path = _path(folder, spec)
     try:
         record: dict[str, Any] = json.loads(path.read_text(encoding="utf-8-sig")) if path.exists() else {}
-    except ValueError as error:
-        raise DamagedRecordError(f"{path} is damaged ({error}); delete it, and the clip is tracked again") from error
-    same_clip = all(record.get(name) == value for name, value in asdict(spec).items())
-    if not same_clip or record.get("model") != fingerprint(model):
-        return {"settings": {}}
-    trees = {setting.name: setting.identity for setting in settings}
-    current = {
-        name: scores
-        for name, scores in record["settings"].items()
+        same_clip = all(record.get(name) == value for name, value in asdict(spec).items())
+        if not same_clip or record.get("model") != fingerprint(model):
+            return {"settings": {}}
+        trees = record["trees"]
+        others = {name for name, identity in identities.items() if name in trees and trees[name] != identity}
         # Records of before `answered` cannot say where points are lost.
-        if record["trees"][name] == trees.get(name, record["trees"][name]) and "answered" in scores
-    }
+        current = {k: of for k, of in record["settings"].items() if k in trees.keys() - others and "answered" in of}
+    except (ValueError, LookupError, TypeError, AttributeError) as error:
+        raise DamagedRecordError(f"{path} is damaged ({error}); delete it, and the clip is tracked again") from error
+    stale.update(others)
     return {**record, "settings": current}
 
 

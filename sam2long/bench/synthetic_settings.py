@@ -4,10 +4,15 @@ from __future__ import annotations
 
 from dataclasses import dataclass, replace
 
+from sam2long.bench import synthetic_oracles
 from sam2long.config import MemoryTreeConfig
 from sam2long.model.memory_bank import FrameMemory
+from sam2long.policies.sources import digest_of_sources
+from sam2long.search import picking
+from sam2long.search import tree as trees
 from sam2long.search.policy import PAPER, Policy
 from sam2long.search.selection import ChooseMemoryFunction, SelectFunction, choose_memory, select_candidates, select_one
+from sam2long.tracking import alibi
 
 BASELINE = "SAM 2"
 
@@ -25,12 +30,25 @@ class Setting:
 
     @property
     def identity(self) -> str:
-        """All that the setting's figures depend on: a record of another identity is stale."""
+        """All that the setting's figures depend on: a record of another identity is stale.
+
+        The tree's numbers, the names of its rules, and a digest of these rules: their numbers and their code. With one
+        pathway no rule has a say.
+        """
+        if self.tree.num_pathways == 1:
+            return repr(self.tree)
         defaults = (select_candidates, choose_memory)
-        policies = [f.__name__ for f in (self.select, self.choose_memory) if f not in defaults]
-        policies += [] if self.policy == PAPER else [self.policy.name]
-        policies += [] if self.oracle is None else [f"oracle {self.oracle}"]
-        return " ".join([repr(self.tree), *policies])
+        names = [f.__name__ for f in (self.select, self.choose_memory) if f not in defaults]
+        names += [] if self.policy == PAPER else [self.policy.name]
+        names += [] if self.oracle is None else [f"oracle {self.oracle}"]
+        decides = [
+            picking,
+            trees,
+            *([alibi] if self.policy.audit else []),
+            *([synthetic_oracles] if self.oracle else []),
+        ]
+        rule = self.policy.with_functions(self.select, self.choose_memory)
+        return " ".join([repr(self.tree), *names, f"rule {digest_of_sources(rule, *decides)}"])
 
 
 def halves(tree: MemoryTreeConfig) -> list[Setting]:

@@ -35,6 +35,8 @@ _CLASSES: dict[str, type[Any]] = {
 _NUMBERS = tuple(field.name for field in fields(FrameScores) if field.name != "note")
 # SAM 2 keeps these entries of a frame's output on the storage device, all else on the model's.
 _STORED_KEYS = ("maskmem_features", "pred_masks")
+# What a policy alone wrote and can read, of whatever object.
+_OF_THE_POLICY = ("note", "carry")
 # The entries of a whole `TrackedFrame` that are written; the others follow from them.
 _FRAME_KEYS = ("maskmem_features", "pred_masks", "obj_ptr", "object_score_logits", SCORES_KEY)
 
@@ -148,12 +150,21 @@ class ArchiveReader:
         tensors: as `ArchiveWriter.tensors` gave them.
         device: where the model runs.
         storage_device: where committed masks and memories are kept.
+        without_policy: leave out what the policy wrote: notes of frames, and what pathways carried on.
     """
 
-    def __init__(self, tensors: Mapping[str, Tensor], device: torch.device, storage_device: torch.device) -> None:
+    def __init__(
+        self,
+        tensors: Mapping[str, Tensor],
+        device: torch.device,
+        storage_device: torch.device,
+        *,
+        without_policy: bool = False,
+    ) -> None:
         self._tensors = tensors
         self._device = device
         self._storage_device = storage_device
+        self._left_out = {"type", *(_OF_THE_POLICY if without_policy else ())}
         self._placed: dict[tuple[str, torch.device], Tensor] = {}
         self._objects: list[Any] = []
 
@@ -166,9 +177,10 @@ class ArchiveReader:
         """
         packed = self._packed_frames()
         for record in table:
+            written = {name: item for name, item in record.items() if name not in self._left_out}
             if "packed" in record:
                 mask, obj_ptr, scores = packed[record["packed"]]
-                scores = replace(scores, note=self.get(record.get("note", {"tuple": []})))
+                scores = replace(scores, note=self.get(written.get("note", {"tuple": []})))
                 value: Any = TrackedFrame.from_packed(
                     mask,
                     obj_ptr,
@@ -179,7 +191,7 @@ class ArchiveReader:
                     storage_device=self._storage_device,
                 )
             else:
-                named = {name: self.get(item) for name, item in record.items() if name != "type"}
+                named = {name: self.get(item) for name, item in written.items()}
                 if record["type"] == "TrackedFrame":
                     named |= {"features": named.pop("maskmem_features"), "pos_enc": pos_enc}
                     value = TrackedFrame(**named, storage_device=self._storage_device)

@@ -18,6 +18,8 @@ from typing import TYPE_CHECKING, Any
 
 from sam2long.files import replacing
 from sam2long.frames import FrameSource, open_frames
+from sam2long.policies import load_policy
+from sam2long.search.policy import PAPER
 from sam2long.studio import steps
 from sam2long.studio.desk import Desk
 from sam2long.studio.objects import StudioObject
@@ -128,7 +130,10 @@ class SessionFolder:
         except (ValueError, LookupError, TypeError, AttributeError, OSError) as error:
             raise ValueError(f"{self.path / _FILE} is damaged: {type(error).__name__}: {error}") from error
         if content["state"]:
-            state = predictor.load_state(self.path / content["state"], source, offload_state_to_cpu=True)
+            # Work goes on with its own policy, unless another one than the paper's is asked for.
+            asked = None if load_policy(predictor.policy) is PAPER else predictor.policy
+            path = self.path / content["state"]
+            state = predictor.load_state(path, source, offload_state_to_cpu=True, policy=asked)
         else:
             state, known = _new_state(predictor, source), {}
         desk = Desk(predictor, source, state, objects, next_id)

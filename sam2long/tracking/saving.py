@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import json
 import os
+import warnings
 import zlib
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
@@ -21,9 +22,11 @@ from torch import Tensor
 from sam2long.frames import HeldFrames, ModelFrames, open_frames
 from sam2long.frames.source import other_frames
 from sam2long.policies import POLICIES, PolicyLike, load_policy
+from sam2long.policies.fingerprint import digest_of, rule_of
 from sam2long.search.policy import PAPER, Policy
 from sam2long.state.archive import ArchiveReader, ArchiveWriter
 from sam2long.state.corrections import Corrections
+from sam2long.state.inference_state import level_of_caller
 from sam2long.state.interactive import InteractivePredictor
 from sam2long.state.review import restored as restored_review
 from sam2long.state.review import saved as saved_review
@@ -94,8 +97,9 @@ def load_state(
             structure = json.loads(tensors[_STRUCTURE].numpy().tobytes())
         of_here = load_policy(predictor.policy if policy is None else policy)
         rule = _policy(path, structure.get("policy", _policy_name(PAPER)), of_here, says_so=policy is not None)
+        same = _is_saved_rule(path, structure, rule)
         with _damage_named(path):
-            _fill(predictor, state, structure, tensors, rule)
+            _fill(predictor, state, structure, tensors, rule, same_rule=same)
         return state
     except BaseException:
         if source is not video:
@@ -127,13 +131,15 @@ def _structure(predictor: InteractivePredictor, state: dict[str, Any], archive: 
     session: Session | None = state.get(SESSION_KEY)
     open_pass = session.open_pass if session else None
     propagation = session.propagation if session and open_pass else None
+    policy = session.policy if session else load_policy(predictor.policy)
     structure = {
         "constants": archive.put(state["constants"]),
         "obj_ids": archive.put(state["obj_ids"]),
         "state": archive.put({key: state[key] for key in _STATE_KEYS}),
         "config": archive.put(predictor.tree_config(state)),
         "max_pending_frames": session.max_pending_frames if session else predictor.max_pending_frames,
-        "policy": _policy_name(session.policy if session else load_policy(predictor.policy)),
+        "policy": _policy_name(policy),
+        "rule": digest_of(rule_of(policy)),
         "recent": archive.put(session.recent.by_object() if session else {}),
         "review": archive.put(saved_review(session.review) if session and session.review else None),
         "open_pass": archive.put(open_pass),
@@ -158,9 +164,11 @@ def _fill(
     saved: dict[str, Any],
     tensors: Mapping[str, Tensor],
     policy: Policy,
+    *,
+    same_rule: bool,
 ) -> None:
-    """Make a new state the saved one."""
-    archive = ArchiveReader(tensors, state["device"], state["storage_device"])
+    """Make a new state the saved one; with another rule the pass goes on from the last frame yielded, on new trees."""
+    archive = ArchiveReader(tensors, state["device"], state["storage_device"], without_policy=not same_rule)
     state["constants"] = archive.get(saved["constants"])
     archive.get_objects(saved["objects"], pos_enc=state["constants"].get("maskmem_pos_enc"))
     for obj_idx, obj_id in enumerate(archive.get(saved["obj_ids"])):
@@ -186,6 +194,8 @@ def _fill(
             predictor, state, open_pass.reverse, open_pass.remaining, obj_ids=open_pass.obj_ids
         )
         propagation.take_up(unfinished)
+    if not same_rule:
+        session.interrupt()  # what the other rule chose and remembered beyond the state is not this one's
 
 
 def _policy_name(policy: Policy) -> list[Any]:
@@ -205,6 +215,24 @@ def _policy(path: Any, saved: list[Any], given: Policy, *, says_so: bool) -> Pol
     if listed and name in POLICIES:
         return POLICIES[name]
     raise ValueError(f"{path} was saved with a policy {name!r} of its own: load it with load_state(..., policy=...)")
+
+
+def _is_saved_rule(path: Any, structure: dict[str, Any], policy: Policy) -> bool:
+    """Whether a policy is the one that a state was saved with: by its name, and by what it is made of.
+
+    Warns of one that has the name of the other, and other functions, parts or numbers.
+    """
+    if structure.get("policy", _policy_name(PAPER)) != _policy_name(policy):
+        return False
+    is_same = structure.get("rule") in (None, digest_of(rule_of(policy)))  # older versions saved none
+    if not is_same:
+        warnings.warn(
+            f"{path} was saved with another policy of the name {policy.name!r} (its functions, parts or numbers were "
+            "others): this one begins anew, after the last frame that was yielded",
+            UserWarning,
+            stacklevel=level_of_caller(),
+        )
+    return is_same
 
 
 def _require_equal(path: Any, what: str, saved: dict[str, int], given: dict[str, int]) -> None:

@@ -162,6 +162,8 @@ class TrackingPredictor(InteractivePredictor):
             offload_video_to_cpu, offload_state_to_cpu: as in `init_state`; None as it was saved.
             preload: as in `init_state`.
             policy: None takes the one it was saved with: a listed one, or the predictor's own if it has that name.
+                Another one begins anew after the last frame that was yielded: frames that were pending are tracked
+                again, and what the other noted of frames and carried on is left behind.
 
         Returns:
             A state as `init_state` returns it. `resume_propagation` goes on with a pass that was open.
@@ -169,6 +171,7 @@ class TrackingPredictor(InteractivePredictor):
         Raises:
             ImportError: without safetensors (extra `state`). FileNotFoundError: if file or video is not there.
             ValueError: if the file is no complete save, or of another video, model or version.
+        Warns of a policy that has the name of the one it was saved with, and other functions, parts or numbers.
         """
         return saving.load_state(self, path, video, offload_video_to_cpu, offload_state_to_cpu, preload, policy)
 

@@ -181,6 +181,8 @@ def test_what_is_not_the_same_run_is_refused(video: Path, tmp_path: Path, capsys
     same = [*CLICK, "--frames", ":9", "--resume"]
     for options, message in (
         ([*same, "--num-pathways", "2"], r"num_pathways 3 there, 2 here"),
+        ([*same, "--policy", "motion"], r"policy None there, motion here"),
+        ([*CLICK, "--correct", "--policy", "motion"], r"policy None there, motion here"),
         ([*same, "--image-size", "64"], r"image_size None there, 64 here"),
         ([*same, "--precision", "bf16"], r"precision fp32 there, bf16 here"),
         ([*same, "--no-postprocessing"], r"apply_postprocessing True there, False here"),

@@ -135,6 +135,10 @@ def test_other_settings_are_refused_and_named(tmp_path: Path) -> None:
         run_job(vos_job(layout, out, TREE, about={"memory_tree": {"num_pathways": 3}}), workers=0)
     with pytest.raises(ValueError, match=r"\(precision fp32 there, bf16 here\)"):
         run_job(vos_job(layout, out, settings=golden_settings(precision="bf16"), about=about), workers=0)
+    settings = golden_settings()
+    ruled = replace(settings, model=replace(settings.model, policy="motion"))
+    with pytest.raises(ValueError, match=r"\(policy None there, motion here\)"):
+        run_job(vos_job(layout, out, settings=ruled, about=about), workers=0)
     assert not (out / "beta").exists()
     assert len(json.loads((out / "run.json").read_text())["runs"]) == 1
 

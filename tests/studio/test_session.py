@@ -217,6 +217,31 @@ def test_a_session_is_opened_again(studio: Studio, branching: SAM2LongVideoPredi
     assert masks(third) == {t: {} for t in range(14)}
 
 
+def test_another_policy_goes_on_with_a_session_and_the_papers_leaves_it_its_own(
+    studio: Studio, branching: SAM2LongVideoPredictor, clip_folder: str
+) -> None:
+    def opened(predictor: SAM2LongVideoPredictor) -> tuple[Studio, str]:
+        again = Studio(predictor, studio.root)
+        again.open(clip_folder)
+        with again._looking() as desk:
+            return again, predictor.session(desk.state).policy.name
+
+    def tracked(one: Studio) -> None:
+        one.track("forward", 0)
+        assert finished(one).newest == 13
+        one.close()
+
+    studio.show(None, 0, RED)
+    tracked(studio)
+    moving = SAM2LongVideoPredictor.from_sam2(branching, memory_tree=BRANCHING, policy="motion")
+    again, name = opened(moving)
+    assert name == "motion"
+    tracked(again)
+    third, name = opened(branching)
+    assert name == "motion", "nothing else was asked for"
+    tracked(third)
+
+
 _KILLED = """
 import sys, time
 sys.path.insert(0, sys.argv[1])
