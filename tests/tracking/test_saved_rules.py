@@ -22,7 +22,7 @@ from sam2long.search.selection import Candidate
 from sam2long.state.tracked_frames import TrackedFrame
 
 # How many numbers each policy notes of a frame.
-NOTES = {"identity": 4, "reappearance": 1, "distractor": 2, "motion": 1, "presence": 1, "alibi": 1, "doubt": 2}
+NOTES = {"identity": 5, "reappearance": 1, "distractor": 2, "motion": 1, "presence": 1, "alibi": 2, "doubt": 3}
 CARRIES = {"identity", "distractor", "motion", "appearance", "alibi", "doubt", "scene-cut"}
 NUM_YIELDED = 4
 
