@@ -13,7 +13,7 @@ from PIL import Image
 from sam2long.config import MemoryTreeConfig
 from sam2long.policies.numbers import mask_iou
 from sam2long.search.policy import Memory, Note, Policy, Situation, Want
-from sam2long.search.selection import EPSILON, Candidate
+from sam2long.search.selection import EPSILON, Candidate, with_newest
 from sam2long.synthetic import Clip
 
 ORACLES = ("mask", "memory", "presence")
@@ -73,8 +73,8 @@ class Truth:
 
 def remember_right(memory: Memory[Any], newest: Any, config: MemoryTreeConfig, capacity: int) -> Memory[Any]:
     """What is remembered: right masks, whatever their scores, and the newest frame, as in the paper."""
-    kept = [frame for frame in memory.recent if frame.note == (1.0,)]
-    return Memory(memory.anchors, (*kept[-(capacity - 1) :], newest))
+    kept = tuple(frame for frame in (*memory.recent, newest) if frame.note == (1.0,))
+    return Memory(memory.anchors, with_newest(kept, newest, capacity))
 
 
 def oracle(name: str, clip: Clip) -> Policy:

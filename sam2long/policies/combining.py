@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Hashable, Sequence
 from dataclasses import dataclass, replace
+from itertools import chain
 from typing import Any
 
 from sam2long.config import MemoryTreeConfig
@@ -81,7 +82,7 @@ class _Parts:
     def remember(self, memory: Memory[Any], newest: Any, config: MemoryTreeConfig, capacity: int) -> Memory[Any]:
         part = self.remembering
         # One view a frame: rules compare frames by identity.
-        views = {id(frame): self.seen(frame, part) for frame in (*memory.anchors, *memory.recent, newest)}
+        views = {id(frame): self.seen(frame, part) for frame in (*chain(*memory), newest)}
         before = Memory(*(tuple(views[id(frame)] for frame in frames) for frames in memory))
         after = self.policies[part].remember(before, views[id(newest)], config, capacity)
         return Memory(*(tuple(view.frame for view in frames) for frames in after))

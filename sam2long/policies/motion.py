@@ -16,7 +16,7 @@ from numpy.typing import NDArray
 from sam2long.config import MemoryTreeConfig
 from sam2long.policies.numbers import Box, box_iou, box_of, shown
 from sam2long.search.policy import Memory, Note, Policy, Situation
-from sam2long.search.selection import Candidate, cumulative_score
+from sam2long.search.selection import Candidate, cumulative_score, with_newest
 
 Array = NDArray[np.float64]
 
@@ -140,9 +140,9 @@ def advance_filter(chosen: Candidate, situation: Situation) -> tuple[Any, ...]:
 
 
 def remember_moving(memory: Memory[Any], newest: Any, config: MemoryTreeConfig, capacity: int) -> Memory[Any]:
-    """The newest frame, and of the others those that are good, visible and where they were expected."""
-    kept = tuple(frame for frame in memory.recent if _is_expected(frame))[-capacity:]
-    return Memory(memory.anchors, (*kept, newest))
+    """The newest frame, and of all those that are good, visible and where they were expected."""
+    kept = tuple(frame for frame in (*memory.recent, newest) if _is_expected(frame))
+    return Memory(memory.anchors, with_newest(kept, newest, capacity))
 
 
 def _is_expected(frame: Any) -> bool:

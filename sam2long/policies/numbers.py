@@ -75,16 +75,10 @@ def mask_from_text(text: str) -> Mask:
     return mask
 
 
-def every_nth(recent: tuple[Any, ...], newest: Any, stride: int, last_is_kept: bool) -> tuple[Any, ...]:
-    """Frames at least `stride` apart, then the newest one.
-
-    Args:
-        recent: this function's own last result: frames kept, then the newest of then.
-        newest: the frame tracked last.
-        stride: in frames.
-        last_is_kept: whether the newest of then may be kept at all.
-    """
-    kept, last = recent[:-1], recent[-1:]
-    if last and last_is_kept and (not kept or abs(last[0].frame_idx - kept[-1].frame_idx) >= stride):
-        kept = recent
-    return (*kept, newest)
+def every_nth(frames: tuple[Any, ...], stride: int) -> tuple[Any, ...]:
+    """The first frame, and of the others, in order, each that is at least `stride` frames from the last one taken."""
+    taken: tuple[Any, ...] = ()
+    for frame in frames:
+        if not taken or abs(frame.frame_idx - taken[-1].frame_idx) >= stride:
+            taken = (*taken, frame)
+    return taken

@@ -8,7 +8,7 @@ from typing import Any
 from sam2long.config import MemoryTreeConfig
 from sam2long.policies.numbers import sigmoid
 from sam2long.search.policy import Memory, Note, Policy, Situation
-from sam2long.search.selection import Candidate
+from sam2long.search.selection import Candidate, with_newest
 
 _THRESHOLD = 0.01
 
@@ -25,9 +25,9 @@ def is_worth_keeping(frame: Any) -> bool:
 
 
 def remember_present(memory: Memory[Any], newest: Any, config: MemoryTreeConfig, capacity: int) -> Memory[Any]:
-    """The newest frame, and of the others those worth keeping."""
-    kept = tuple(frame for frame in memory.recent if is_worth_keeping(frame))[-capacity:]
-    return Memory(memory.anchors, (*kept, newest))
+    """The newest frame, and of all those worth keeping."""
+    kept = tuple(frame for frame in (*memory.recent, newest) if is_worth_keeping(frame))
+    return Memory(memory.anchors, with_newest(kept, newest, capacity))
 
 
 POLICY = Policy("presence", note=note_best_iou, remember=remember_present)

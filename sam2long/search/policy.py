@@ -33,10 +33,12 @@ class Memory(NamedTuple, Generic[FrameT]):
     Attributes:
         anchors: frames that are read as prompted frames are, in order; each takes the place of a recent one.
         recent: the others, oldest first.
+        aside: frames that are not read but may be later, as many as the policy needs; their tensors are held meanwhile.
     """
 
     anchors: tuple[FrameT, ...] = ()
     recent: tuple[FrameT, ...] = ()
+    aside: tuple[FrameT, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)

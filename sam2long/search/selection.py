@@ -191,6 +191,17 @@ def choose_memory(
         for frame in (*remembered, newest)
         if frame.predicted_iou > config.iou_threshold and frame.occlusion_score > 0
     )
+    return with_newest(kept, newest, capacity)
+
+
+def with_newest(kept: tuple[FrameT, ...], newest: FrameT, capacity: int) -> tuple[FrameT, ...]:
+    """The last `capacity` of the frames worth remembering, and the newest one also where it is not among them.
+
+    Args:
+        kept: the frames worth remembering, oldest first; the newest one, if it is, last.
+        newest: the frame tracked last.
+        capacity: see `choose_memory`.
+    """
     kept = kept[max(len(kept) - capacity, 0) :]
     return kept if kept and kept[-1] is newest else (*kept, newest)
 

@@ -10,7 +10,9 @@ import math
 from collections import deque
 from collections.abc import Hashable, Sequence
 from dataclasses import dataclass, field
-from typing import Generic, TypeVar
+from typing import Any, Generic, TypeVar
+
+from sam2long.search.policy import Memory
 
 MemoryT = TypeVar("MemoryT")
 OutputT = TypeVar("OutputT")
@@ -28,6 +30,7 @@ class MemoryNode(Generic[MemoryT, OutputT]):
         remembered: the frames this pathway remembers for the next frame, oldest first. Only the newest node
             of a pathway carries them, so that memory features of the past are freed.
         anchors: those it remembers as a prompted frame is remembered, which only a policy chooses.
+        aside: those a policy keeps for later (`Memory`).
         carry: what a policy carries along the pathway.
         place: among the hypotheses of its frame when that was tracked, 0 the best.
         parent: the hypothesis on the frame before; None for a root and for the oldest pending frame.
@@ -42,6 +45,16 @@ class MemoryNode(Generic[MemoryT, OutputT]):
     anchors: tuple[MemoryT, ...] = ()
     carry: Hashable = None
     place: int = 0
+    aside: tuple[MemoryT, ...] = ()
+
+    @property
+    def memory(self) -> Memory[Any]:
+        """What the pathway remembers, as a policy sees it."""
+        return Memory(self.anchors, self.remembered, self.aside)
+
+    @memory.setter
+    def memory(self, memory: Memory[Any]) -> None:
+        self.anchors, self.remembered, self.aside = memory
 
     def ancestor(self, frame_idx: int) -> MemoryNode[MemoryT, OutputT]:
         """The node of this pathway on a frame that is still pending."""
@@ -102,7 +115,7 @@ class MemoryTree(Generic[MemoryT, OutputT]):
                 node.parent = None
         self.pending.append(PendingFrame(frame_idx, new_tips, best.score - runner_up, len(new_tips)))
         for tip in old_tips:
-            tip.remembered = tip.anchors = ()
+            tip.memory = Memory()
         if len(self.pending) > 1:
             self._prune(len(self.pending) - 2)
 

@@ -109,7 +109,7 @@ class CommittedMemories:
             corrected |= t in conditioning and not history
             gap = 0 if t in tracked or t in conditioning else gap + 1
             t += step
-        memory = FrameMemories(*(_older(frames, history) for frames in before or ((), ())))
+        memory = FrameMemories(*(_older(frames, history) for frames in before or FrameMemories()))
         for t in reversed(history):
             memory = remember(memory, memory_of(t, tracked[t]))
         scores: FrameScores | None = tracked[history[0]].get(SCORES_KEY) if history else None

@@ -106,9 +106,7 @@ class ObjectTrack:
     @property
     def remembered(self) -> FrameMemories:
         """What the best pathway remembers, for the pass that continues this one."""
-        return (
-            FrameMemories(self.tree.slots[0].anchors, self.tree.slots[0].remembered) if self.tree else FrameMemories()
-        )
+        return self.tree.slots[0].memory if self.tree else FrameMemories()
 
     # -- one frame, in order ---------------------------------------------------------------------------------------
 
@@ -125,7 +123,8 @@ class ObjectTrack:
         """A tree that grows from the committed past."""
         before, self._before = self._before, None
         memory, score, carry = self.past.memories.recall(frame_idx, self._settings.remember, before)
-        root: Node = MemoryNode(frame_idx, score, remembered=memory.recent, anchors=memory.anchors, carry=carry)
+        root: Node = MemoryNode(frame_idx, score, carry=carry)
+        root.memory = memory
         self.tree = MemoryTree.plant(root, self._settings.config.num_pathways)
         return self.tree
 
@@ -157,8 +156,7 @@ class ObjectTrack:
         for node, hypothesis in zip(step.picks, hypotheses, strict=True):
             assert node.parent is not None
             node.output = hypothesis
-            before = FrameMemories(node.parent.anchors, node.parent.remembered)
-            node.anchors, node.remembered = self._settings.remember(before, hypothesis.memory)
+            node.memory = self._settings.remember(node.parent.memory, hypothesis.memory)
 
     def take(self, step: Step) -> None:
         """Move to the frame, and decide what that decides."""
@@ -190,8 +188,7 @@ class ObjectTrack:
         self._settings.recording.passed(frame_idx, self.past.obj_id)
         if self.tree is not None:
             tip = self.tree.slots[0]
-            tip.remembered = self.past.beyond_reach(frame_idx, tip.remembered)
-            tip.anchors = self.past.beyond_reach(frame_idx, tip.anchors)
+            tip.memory = FrameMemories(*(self.past.beyond_reach(frame_idx, frames) for frames in tip.memory))
             tip.carry = None  # learned of what the user has now corrected
 
     def decide_all(self, by: Cause = "end") -> None:

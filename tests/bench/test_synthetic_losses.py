@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -73,7 +74,9 @@ def test_the_truth_decides_what_is_remembered() -> None:
     memory: Memory[FrameMemory] = Memory()
     for frame in frames:
         memory = remember_right(memory, frame, MemoryTreeConfig(), 3)
-    assert [frame.frame_idx for frame in memory.recent] == [2, 3, 4]
+    assert [frame.frame_idx for frame in memory.recent] == [0, 2, 3, 4], "three right ones, and the newest"
+    memory = remember_right(memory, replace(frames[2], frame_idx=5), MemoryTreeConfig(), 3)
+    assert [frame.frame_idx for frame in memory.recent] == [2, 3, 5]
 
 
 def test_oracles_know_what_they_decide(tmp_path: Path) -> None:

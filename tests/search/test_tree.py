@@ -10,6 +10,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from sam2long.search.policy import Memory
 from sam2long.search.tree import MemoryNode, MemoryTree
 
 Node = MemoryNode[int, str]
@@ -116,6 +117,10 @@ def test_only_tips_remember() -> None:
     assert root.remembered == ()
     assert all(node.remembered == () for node in first)
     assert all(node.remembered == (2,) for node in tree.tips)
+    before = tree.tips[0]
+    before.memory = Memory((0,), (2,), (1,))
+    grow(tree, 3, [0, 0, 1])
+    assert before.memory == Memory(), "nor of what is read as a prompt, nor of what lies aside"
 
 
 def test_growing_from_elsewhere_is_refused() -> None:
