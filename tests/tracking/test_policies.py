@@ -213,9 +213,9 @@ def test_a_policy_of_ones_own_is_not_taken_for_a_listed_one(
     predictor: SAM2LongVideoPredictor, clip: Clip, path: Path
 ) -> None:
     for own in (
-        Policy(propose=DecayingScores(0.2)),
-        Policy("forgetting", propose=DecayingScores(0.2)),
-        Policy("mine", propose=DecayingScores(0.2)),
+        Policy(weigh=DecayingScores(0.2)),
+        Policy("forgetting", weigh=DecayingScores(0.2)),
+        Policy("mine", weigh=DecayingScores(0.2)),
     ):
         state = start(predictor, clip, policy=own)
         track(predictor, state)
