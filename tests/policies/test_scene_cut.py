@@ -13,6 +13,7 @@ from sam2long.config import MemoryTreeConfig
 from sam2long.model.colours import NUM_SATURATIONS, hue_saturation
 from sam2long.policies.absence import POLICY as ABSENCE
 from sam2long.policies.combining import combined
+from sam2long.policies.diversity import POLICY as DIVERSITY
 from sam2long.policies.scene_cut import POLICY, advance_colours, bhattacharyya, is_after_cut
 from sam2long.search.picking import Picking, Proposal, ScoredProposal
 from sam2long.search.policy import Policy, Situation
@@ -52,4 +53,9 @@ def test_colours_far_from_those_before_make_a_frame_uncertain() -> None:
             picking = picked(combined("both", *parts), colours, carries)
             picking.of_step()
             assert len(picking.considered) == (8 if cut else 6)
+    # A rule of selection goes by it, too: masks that overlap are one hypothesis, whatever their IoUs.
+    masks = [Evidence(np.arange(6)[None] // 3 == k, colours=blue) for k in (0, 0, 1)]
+    slots = [ScoredProposal(0.0, Proposal(0, (0.9, 0.8, 0.5), 8.0, masks), (None, before))] * 2
+    picks = Picking(slots, combined("both", DIVERSITY, POLICY), config, 2, 1).of_step()
+    assert [pick.mask_idx for pick in picks] == [0, 2]
     assert not is_after_cut([Candidate(0, 0, 0.0, 0.9, 8.0, Evidence(colours=red))], Situation(1, 1, 0.0, None, config))
