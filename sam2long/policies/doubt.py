@@ -60,9 +60,9 @@ class DoubtRule:
             name,
             frozenset({"masks", "appearance"}),
             propose=self.propose,
+            across=self.across,
             note=self.note,
             advance=self.advance,
-            across=self.across,
             audit=Audit(self.suspects, self.is_certain, self.judge, lost=self.alibi.unbroken),
         )
 

@@ -51,8 +51,8 @@ class Situation:
         parent_score: cumulative score of the slot's pathway.
         carry: what that pathway carries; None before it carried anything.
         config: the tree's settings.
-        uncertain: whether the frame is uncertain, by what all slots say (`selection.is_certain`). A policy's `uncertain`,
-            whose answer is part of it, is asked before: there it is False.
+        uncertain: whether the frame is uncertain, by what all slots say (`selection.is_certain`). It is False where
+            `uncertain` of a policy is asked: its answer is a part of this one.
     """
 
     frame_idx: int
