@@ -81,6 +81,8 @@ def load_policy(policy: PolicyLike) -> Policy:
         if policy not in POLICIES:
             raise ValueError(f"unknown policy {policy!r}; known: {sorted(NAMES)}, or a sam2long.search.policy.Policy")
         policy = POLICIES[policy]
+    if not isinstance(policy, Policy):
+        raise ValueError(f"policy={policy!r}: give one name of {sorted(NAMES)}, or a sam2long.search.policy.Policy")
     for module in policy.needs:
         if find_spec(module) is None:
             raise ImportError(f"the policy {policy.name!r} needs {module}: pip install 'sam2long[policies]'")

@@ -1,4 +1,4 @@
-"""Absence as a hypothesis: where a pathway is unsure, it may also propose that the object does not show.
+"""Absence as a hypothesis: on an uncertain frame a pathway may also propose that the object does not show.
 
 Then one pathway can wait for the object with clean memory while another follows what may be its double.
 """
@@ -15,11 +15,11 @@ from sam2long.search.selection import Candidate, cumulative_score
 
 def propose_absence(candidates: Sequence[Candidate], situation: Situation) -> list[Candidate]:
     """The decoder's candidates, and on an uncertain frame "not visible", scored by ln(sigmoid(-occlusion score))."""
-    best = max(candidates, key=lambda candidate: candidate.predicted_iou)
-    score = best.occlusion_score
-    if not 0 < score <= situation.config.uncertainty_threshold:  # certain, or absent already
+    visible = [candidate for candidate in candidates if candidate.occlusion_score > 0]
+    if not situation.uncertain or not visible:  # nothing to doubt, or absent already
         return list(candidates)
-    doubt = sigmoid(-score)
+    best = max(visible, key=lambda candidate: candidate.predicted_iou)
+    doubt = sigmoid(-best.occlusion_score)
     absent = replace(not_visible(best), score=cumulative_score(situation.parent_score, doubt), predicted_iou=doubt)
     return [*candidates, absent]
 

@@ -8,7 +8,7 @@ predicted IoU with 0.75 (`docs/policies.md`).
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Hashable, Sequence
 from dataclasses import dataclass
 from typing import NamedTuple
 
@@ -48,7 +48,7 @@ class AppearanceRule:
 
     def policy(self, name: str) -> Policy:
         """The rule as a policy."""
-        return Policy(name, frozenset({"appearance"}), propose=self.propose, advance=self.advance)
+        return Policy(name, frozenset({"appearance"}), propose=self.propose, advance=self.advance, across=self.across)
 
     def propose(self, candidates: Sequence[Candidate], situation: Situation) -> Sequence[Candidate]:
         """The decoder's candidates; those that look unlike the object are "not visible"."""
@@ -73,6 +73,10 @@ class AppearanceRule:
         similar = similarity(appearance_of(chosen), np.asarray(looks.first, dtype=np.float32))
         count = looks.num_shown + 1
         return Looks(looks.first, (looks.usual * looks.num_shown + similar) / count, count)
+
+    def across(self, carry: Hashable) -> Hashable:
+        """What the object looks like holds wherever its track goes on."""
+        return carry
 
 
 def appearance_of(candidate: Candidate) -> NDArray[np.float32]:

@@ -1,7 +1,8 @@
-"""Several policies as one: each carries its own, and sees what those before it put forward."""
+"""Several policies as one: each carries its own, sees what those before it put forward, and adds to the scores."""
 
 from __future__ import annotations
 
+import math
 from collections.abc import Hashable, Sequence
 from dataclasses import dataclass, replace
 from itertools import chain
@@ -48,14 +49,39 @@ class _Parts:
     auditing: int
 
     def own(self, situation: Situation, part: int) -> Situation:
-        carry = situation.carry
+        return replace(situation, carry=self.carried(situation.carry)[part])
+
+    def carried(self, carry: Hashable) -> tuple[Hashable, ...]:
+        """What each part carries; nothing if it is not of this policy."""
         known = isinstance(carry, tuple) and len(carry) == len(self.policies)
-        return replace(situation, carry=carry[part] if isinstance(carry, tuple) and known else None)
+        return carry if isinstance(carry, tuple) and known else (None,) * len(self.policies)
 
     def propose(self, candidates: Sequence[Candidate], situation: Situation) -> Sequence[Candidate]:
         for part, policy in enumerate(self.policies):
             candidates = policy.propose(candidates, self.own(situation, part))
         return candidates
+
+    def uncertain(self, candidates: Sequence[Candidate], situation: Situation) -> bool:
+        return any(
+            policy.uncertain(candidates, self.own(situation, part))
+            for part, policy in enumerate(self.policies)
+            if policy.uncertain
+        )
+
+    def weigh(self, candidate: Candidate, situation: Situation) -> float:
+        # `fsum` rounds once: the order of the parts does not show.
+        return math.fsum(
+            policy.weigh(candidate, self.own(situation, part))
+            for part, policy in enumerate(self.policies)
+            if policy.weigh
+        )
+
+    def across(self, carry: Hashable) -> Hashable:
+        known = self.carried(carry)
+        return tuple(
+            policy.across(carried) if policy.across and carried is not None else None
+            for policy, carried in zip(self.policies, known, strict=True)
+        )
 
     def advance(self, chosen: Candidate, situation: Situation) -> Hashable:
         return tuple(
@@ -106,7 +132,8 @@ class _Parts:
 def combined(name: str, *policies: Policy) -> Policy:
     """One policy of several.
 
-    Each may put forward candidates of its own, from what those before it put forward, and carries on its own. Of
+    Each may put forward candidates of its own, from what those before it put forward, and carries on its own; what they
+    `weigh` is added up over all candidates, so it does not depend on their order. Of
     selection, memory and audit there can be one each: a part that has its own gives it, and sees its own notes.
 
     Args:
@@ -136,5 +163,8 @@ def combined(name: str, *policies: Policy) -> Policy:
         advance=parts.advance,
         remember=parts.remember if remembering else remember_as_paper,
         audit=audit and replace(audit, suspects=parts.suspects, is_certain=parts.is_certain, judge=parts.judge),
+        uncertain=parts.uncertain if any(policy.uncertain for policy in policies) else None,
+        weigh=parts.weigh if any(policy.weigh for policy in policies) else None,
+        across=parts.across if any(policy.across for policy in policies) else None,
         needs=tuple(dict.fromkeys(module for policy in policies for module in policy.needs)),
     )

@@ -24,12 +24,12 @@ class Doubts(NamedTuple):
     """What a pathway carries on.
 
     Attributes:
-        alibi: the last mask, and the rival that was refused.
+        alibi: the last mask, and the rival that was refused; None where nothing lies before.
         looks: of the object; None before a mask was shown.
         audited: the frame of the last audit; None before there was one.
     """
 
-    alibi: Carried = Carried()
+    alibi: Carried | None = Carried()
     looks: Looks | None = None
     audited: int | None = None
 
@@ -60,6 +60,7 @@ class DoubtRule:
             name,
             frozenset({"masks", "appearance"}),
             propose=self.propose,
+            across=self.across,
             note=self.note,
             advance=self.advance,
             audit=self.alibi.audit(self.suspects, self.is_certain, self.judge),
@@ -100,6 +101,11 @@ class DoubtRule:
         looks = self.appearance.advance(chosen, replace(situation, carry=doubts.looks))
         return Doubts(alibi, looks, situation.frame_idx if chosen.evidence.sighting else doubts.audited)
 
+    def across(self, carry: Hashable) -> Hashable:
+        """What the object looks like holds wherever its track goes on; where it was does not."""
+        doubts = _as_doubts(carry)
+        return doubts and Doubts(None, doubts.looks)
+
 
 def likeness(candidate: Candidate, looks: Looks | None) -> float:
     """Similarity of a candidate to the object's first mask, over what is usual; 1 before anything is known."""
@@ -109,11 +115,14 @@ def likeness(candidate: Candidate, looks: Looks | None) -> float:
 
 
 def _doubts(situation: Situation) -> Doubts | None:
-    carry = situation.carry
+    return _as_doubts(situation.carry)
+
+
+def _as_doubts(carry: Hashable) -> Doubts | None:
     if not isinstance(carry, tuple) or len(carry) != len(Doubts()):
         return None
     alibi, looks, audited = carry
-    return Doubts(Carried(*alibi), Looks(*looks) if looks else None, audited)
+    return Doubts(Carried(*alibi) if alibi else None, Looks(*looks) if looks else None, audited)
 
 
 def _of_alibi(situation: Situation) -> Situation:

@@ -2,16 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 
 from sam2long.search.policy import Policy, Situation
-from sam2long.search.selection import Candidate, cumulative_score
+from sam2long.search.selection import Candidate
 
 
 @dataclass(frozen=True)
 class DecayingScores:
-    """Scores a candidate by its pathway's score, faded, plus the logarithm of its predicted IoU.
+    """Fades the score of a candidate's pathway; what the frame adds to it stays.
 
     Attributes:
         decay: what is left of the past after each frame, in (0, 1]; 1 is the paper's sum.
@@ -19,9 +18,8 @@ class DecayingScores:
 
     decay: float = 0.9
 
-    def __call__(self, candidates: Sequence[Candidate], situation: Situation) -> list[Candidate]:
-        past = self.decay * situation.parent_score
-        return [replace(c, score=cumulative_score(past, c.predicted_iou)) for c in candidates]
+    def __call__(self, candidate: Candidate, situation: Situation) -> float:
+        return (self.decay - 1.0) * situation.parent_score
 
 
-POLICY = Policy("forgetting", propose=DecayingScores())
+POLICY = Policy("forgetting", weigh=DecayingScores())

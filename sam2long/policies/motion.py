@@ -7,7 +7,7 @@ moves smoothly (LaSOT 68.5 -> 74.2). The filter's constants are DeepSORT's.
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
@@ -111,13 +111,13 @@ def _motion_iou(prediction: Filter, candidate: Candidate) -> float:
     return 0.0 if box is None else box_iou(prediction.box, box)
 
 
-def propose_by_motion(candidates: Sequence[Candidate], situation: Situation) -> list[Candidate]:
-    """The decoder's candidates; once the filter is stable, scored by 0.15 motion IoU + 0.85 predicted IoU."""
+def weigh_by_motion(candidate: Candidate, situation: Situation) -> float:
+    """Once the filter is stable, 0.15 motion IoU + 0.85 predicted IoU takes the place of predicted IoU."""
     prediction = _prediction(situation.carry)
     if prediction is None:
-        return list(candidates)
-    weighed = [(c, _WEIGHT * _motion_iou(prediction, c) + (1 - _WEIGHT) * c.predicted_iou) for c in candidates]
-    return [replace(c, score=cumulative_score(situation.parent_score, weight)) for c, weight in weighed]
+        return 0.0
+    weighed = _WEIGHT * _motion_iou(prediction, candidate) + (1 - _WEIGHT) * candidate.predicted_iou
+    return cumulative_score(0.0, weighed) - cumulative_score(0.0, candidate.predicted_iou)
 
 
 def note_motion(chosen: Candidate, decoded: Sequence[Candidate], situation: Situation) -> Note:
@@ -154,7 +154,7 @@ def _is_expected(frame: Any) -> bool:
 POLICY = Policy(
     "motion",
     frozenset({"masks"}),
-    propose=propose_by_motion,
+    weigh=weigh_by_motion,
     note=note_motion,
     advance=advance_filter,
     remember=remember_moving,

@@ -1,7 +1,7 @@
 """A scene cut makes a frame uncertain, whatever the occlusion score says (the trigger of SeC, arXiv 2507.15852).
 
-Where the colours of the frame are far from those of the frame before, candidates are chosen as the paper chooses them
-on an uncertain frame: different ones, so that the pathways part.
+Where the colours of the frame are far from those of the frame before, candidates are put forward and chosen as on any
+uncertain frame: different ones, so that the pathways part. The frame after a prompt is compared with nothing.
 """
 
 from __future__ import annotations
@@ -9,14 +9,12 @@ from __future__ import annotations
 import zlib
 from base64 import b64decode, b64encode
 from collections.abc import Sequence
-from dataclasses import replace
 
 import numpy as np
 from numpy.typing import NDArray
 
-from sam2long.config import MemoryTreeConfig
 from sam2long.search.policy import Policy, Situation
-from sam2long.search.selection import Candidate, have_equal_ious, select_candidates, select_diverse
+from sam2long.search.selection import Candidate
 
 # Bhattacharyya distance of the histograms of two frames, beyond which a cut lies between them.
 _CUT = 0.35
@@ -29,21 +27,12 @@ def bhattacharyya(one: Histogram, other: Histogram) -> float:
     return float(np.sqrt(max(0.0, 1.0 - float(np.sqrt(one.astype(np.float64) * other).sum()))))
 
 
-def propose_with_cuts(candidates: Sequence[Candidate], situation: Situation) -> Sequence[Candidate]:
-    """The decoder's candidates, marked where a cut lies before the frame."""
+def is_after_cut(candidates: Sequence[Candidate], situation: Situation) -> bool:
+    """Whether a cut lies between the frame before and this one."""
     colours = candidates[0].evidence.colours
     if colours is None or not isinstance(situation.carry, str):
-        return candidates
-    if bhattacharyya(colours, _from_text(situation.carry)) <= _CUT:
-        return candidates
-    return [replace(c, evidence=replace(c.evidence, after_cut=True)) for c in candidates]
-
-
-def select_after_cuts(candidates: Sequence[Candidate], config: MemoryTreeConfig) -> list[Candidate]:
-    """As the paper; after a cut as on an uncertain frame."""
-    if any(candidate.evidence.after_cut for candidate in candidates):
-        return select_diverse(candidates, config.num_pathways, have_equal_ious)
-    return select_candidates(candidates, config)
+        return False
+    return bhattacharyya(colours, _from_text(situation.carry)) > _CUT
 
 
 def advance_colours(chosen: Candidate, situation: Situation) -> str | None:
@@ -56,10 +45,4 @@ def _from_text(text: str) -> Histogram:
     return np.frombuffer(zlib.decompress(b64decode(text)), dtype=np.float16).astype(np.float32)
 
 
-POLICY = Policy(
-    "scene-cut",
-    frozenset({"colours"}),
-    propose=propose_with_cuts,
-    select=select_after_cuts,
-    advance=advance_colours,
-)
+POLICY = Policy("scene-cut", frozenset({"colours"}), advance=advance_colours, uncertain=is_after_cut)

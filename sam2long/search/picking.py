@@ -8,7 +8,7 @@ from typing import Any, NamedTuple
 
 from sam2long.config import MemoryTreeConfig
 from sam2long.search.policy import Note, Policy, Situation
-from sam2long.search.selection import Candidate, Evidence, Sighting, cumulative_score
+from sam2long.search.selection import Candidate, Evidence, Sighting, cumulative_score, is_certain
 
 
 class Proposal(NamedTuple):
@@ -84,11 +84,16 @@ class Picking:
         self._config = config
         self._chosen: list[Candidate] = []
         self.considered: list[Candidate] = []
-        self._situations = [Situation(frame_idx, obj_id, slot.score, slot.carry, config) for slot in slots]
+        situations = [Situation(frame_idx, obj_id, slot.score, slot.carry, config) for slot in slots]
+        self._decoded = decoded = [_decoded(slot_idx, slot) for slot_idx, slot in enumerate(slots)]
+        if policy.uncertain is not None and any(map(policy.uncertain, decoded, situations)):
+            self._decoded = [[_uncertain(candidate) for candidate in of_slot] for of_slot in decoded]
+        uncertain = not is_certain([candidate for of_slot in self._decoded for candidate in of_slot], config)
+        self._situations = [replace(situation, uncertain=uncertain) for situation in situations]
 
     def of_first_step(self) -> list[Pick]:
         """SAM 2's own step: all slots share the root and take its mask of best predicted IoU; no score is added."""
-        self.considered = decoded = self._decoded(0)
+        self.considered = decoded = self._decoded[0]
         best = max(decoded, key=lambda candidate: candidate.predicted_iou)
         return [self._pick(replace(best, score=self._slots[0].score))] * len(self._slots)
 
@@ -99,7 +104,8 @@ class Picking:
             ValueError: if `select` returns another number of candidates than there are slots.
         """
         num_slots, propose = len(self._slots), self._policy.propose
-        self.considered = [c for idx in range(num_slots) for c in propose(self._decoded(idx), self._situations[idx])]
+        proposed = [c for slot in zip(self._decoded, self._situations, strict=True) for c in propose(*slot)]
+        self.considered = [self._weighed(candidate) for candidate in proposed]
         chosen = list(self._policy.select(self.considered, self._config))
         if len(chosen) != num_slots:
             raise ValueError(f"select= must return num_pathways={num_slots} candidates, it returned {len(chosen)}")
@@ -114,9 +120,20 @@ class Picking:
         return list(dict.fromkeys(self._pick(c) for c in self._chosen if audit.suspects(c, self._situation(c))))
 
     def after_audit(self, sightings: Mapping[Pick, Sighting]) -> list[Pick]:
-        """One pick per slot, best first, now that suspects were followed backwards."""
+        """One pick per slot, now that suspects were followed backwards; the order is that of `of_step`.
+
+        Only where the audit changed a score the slots are put in order anew, best first; ties stay as they were.
+        """
         judged = [self._judged(candidate, sightings.get(self._pick(candidate))) for candidate in self._chosen]
-        return [self._pick(candidate) for candidate in sorted(judged, key=lambda candidate: -candidate.score)]
+        if [candidate.score for candidate in judged] != [candidate.score for candidate in self._chosen]:
+            judged.sort(key=lambda candidate: -candidate.score)
+        return [self._pick(candidate) for candidate in judged]
+
+    def _weighed(self, candidate: Candidate) -> Candidate:
+        weigh = self._policy.weigh
+        if weigh is None:
+            return candidate
+        return replace(candidate, score=candidate.score + weigh(candidate, self._situation(candidate)))
 
     def _judged(self, suspect: Candidate, sighting: Sighting | None) -> Candidate:
         audit = self._policy.audit
@@ -127,14 +144,6 @@ class Picking:
 
     def _situation(self, candidate: Candidate) -> Situation:
         return self._situations[candidate.slot_idx]
-
-    def _decoded(self, slot_idx: int) -> list[Candidate]:
-        """The decoder's candidates of a slot."""
-        score, (_, ious, occlusion_score, evidence), _ = self._slots[slot_idx]
-        return [
-            Candidate(slot_idx, k, cumulative_score(score, iou), iou, occlusion_score, *evidence[k : k + 1])
-            for k, iou in enumerate(ious)
-        ]
 
     def _pick(self, chosen: Candidate) -> Pick:
         policy, situation = self._policy, self._situation(chosen)
@@ -147,6 +156,19 @@ class Picking:
             chosen.predicted_iou,
             chosen.occlusion_score,
             None if visible == (proposal.occlusion_score > 0) else visible,
-            policy.note(chosen, self._decoded(chosen.slot_idx), situation) if policy.note else (),
+            policy.note(chosen, self._decoded[chosen.slot_idx], situation) if policy.note else (),
             policy.advance(chosen, situation) if policy.advance else None,
         )
+
+
+def _decoded(slot_idx: int, slot: ScoredProposal) -> list[Candidate]:
+    """The decoder's candidates of a slot."""
+    score, (_, ious, occlusion_score, evidence), _ = slot
+    return [
+        Candidate(slot_idx, k, cumulative_score(score, iou), iou, occlusion_score, *evidence[k : k + 1])
+        for k, iou in enumerate(ious)
+    ]
+
+
+def _uncertain(candidate: Candidate) -> Candidate:
+    return replace(candidate, evidence=replace(candidate.evidence, uncertain=True))

@@ -2,14 +2,16 @@
 
 A frame goes through a policy in this order, for every object by itself:
 
-1. `propose`: what each slot's pathway puts forward (the decoder's masks; also "not visible", other scores);
-2. `select`: which of all these fill the slots;
-3. `note`: numbers written down about each chosen mask, kept with the frame for good;
-4. `advance`: what its pathway carries on (a filter's state);
-5. `remember`: which frames the pathway remembers, and which of them as anchors.
+1. `uncertain`: whether the frame is one where pathways should part, whatever the occlusion scores say;
+2. `propose`: what each slot's pathway puts forward (the decoder's masks; also "not visible");
+3. `weigh`: what a rule adds to the score of each;
+4. `select`: which of all these fill the slots;
+5. `note`: numbers written down about each chosen mask, kept with the frame for good;
+6. `advance`: what its pathway carries on (a filter's state);
+7. `remember`: which frames the pathway remembers, and which of them as anchors.
 
 What a policy does not name is the paper's, and costs nothing: evidence is computed only if a policy `wants` it.
-Between 2 and 3 an `audit` may have doubtful choices followed backwards, to a frame on which the object was certain.
+Between 4 and 5 an `audit` may have doubtful choices followed backwards, to a frame on which the object was certain.
 """
 
 from __future__ import annotations
@@ -51,6 +53,8 @@ class Situation:
         parent_score: cumulative score of the slot's pathway.
         carry: what that pathway carries; None before it carried anything.
         config: the tree's settings.
+        uncertain: whether the frame is uncertain, by what all slots say (`selection.is_certain`). It is False where
+            `uncertain` of a policy is asked: its answer is a part of this one.
     """
 
     frame_idx: int
@@ -58,9 +62,12 @@ class Situation:
     parent_score: float
     carry: Hashable
     config: MemoryTreeConfig
+    uncertain: bool = False
 
 
 ProposeFunction = Callable[[Sequence[Candidate], Situation], Sequence[Candidate]]
+UncertainFunction = Callable[[Sequence[Candidate], Situation], bool]
+WeighFunction = Callable[[Candidate, Situation], float]
 NoteFunction = Callable[[Candidate, Sequence[Candidate], Situation], Note]
 AdvanceFunction = Callable[[Candidate, Situation], Hashable]
 RememberFunction = Callable[[Memory[Any], Any, MemoryTreeConfig, int], Memory[Any]]
@@ -111,13 +118,19 @@ class Policy:
         propose: (the decoder's candidates of one slot, situation) -> the candidates of the slot. A candidate whose
             `occlusion_score` has another sign than the decoder's changes presence: its mask, object pointer and
             memory follow.
+        weigh: (one of the slot's candidates, situation) -> what is added to its score. What several policies add is
+            summed, so none undoes another's.
         select: (the candidates of all slots, config) -> `num_pathways` of them, best first.
         note: (chosen candidate, the decoder's candidates of its slot, situation) -> numbers kept with the frame.
         advance: (chosen candidate, situation) -> what its pathway carries on; hashable, made of numbers, strings and
             tuples, so that it can be saved.
+        across: what a pathway carried -> what of it still holds where its track breaks off: beyond frames that were not
+            tracked, or where time turns. Default: nothing.
         remember: (memory, newest frame, config, capacity) -> memory. Frames have `frame_idx`, `predicted_iou`,
             `occlusion_score` and `note`. Called again, in order, over the committed past where a tree begins anew.
         audit: which chosen masks are followed backwards.
+        uncertain: (the decoder's candidates of one slot, situation) -> whether the frame is uncertain, whatever the
+            occlusion scores say; one slot's word is enough.
         needs: modules of the extra `policies` that its functions import.
     """
 
@@ -130,6 +143,9 @@ class Policy:
     remember: RememberFunction = remember_as_paper
     audit: Audit | None = None
     needs: tuple[str, ...] = ()
+    uncertain: UncertainFunction | None = None
+    weigh: WeighFunction | None = None
+    across: Callable[[Hashable], Hashable] | None = None
 
     def __post_init__(self) -> None:
         object.__setattr__(self, "wants", frozenset(self.wants))

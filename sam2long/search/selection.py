@@ -50,7 +50,7 @@ class Evidence:
         appearance: float32 [C + c], mean image features of the coarsest and the finest level under the mask, channels
             standardised over the frame, each level's part of length 1; zeros for an empty mask.
         colours: float32 [4800], the frame's histogram of hue (60) and saturation (80), the same for all its masks.
-        after_cut: whether a policy found a scene cut before the frame.
+        uncertain: whether a policy calls the frame uncertain, whatever the occlusion scores say.
         sighting: where the mask was followed to, if it was (`sam2long.search.policy.Audit`).
     """
 
@@ -59,7 +59,7 @@ class Evidence:
     appearance: NDArray[np.float32] | None = None
     sighting: Sighting | None = None
     colours: NDArray[np.float32] | None = None
-    after_cut: bool = False
+    uncertain: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -114,7 +114,9 @@ def select_candidates(candidates: Sequence[Candidate], config: MemoryTreeConfig)
 
 
 def is_certain(candidates: Sequence[Candidate], config: MemoryTreeConfig) -> bool:
-    """Whether some pathway is sure of presence or absence (paper, section 3.2)."""
+    """Whether some pathway is sure of presence or absence (paper, section 3.2), and no policy says otherwise."""
+    if any(candidate.evidence.uncertain for candidate in candidates):
+        return False
     certainty = max((abs(candidate.occlusion_score) for candidate in candidates), default=0.0)
     return certainty > config.uncertainty_threshold
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Hashable
+from collections.abc import Callable, Hashable, Mapping
 from typing import Any, Protocol
 
 from sam2.modeling.sam2_utils import select_closest_cond_frames
@@ -33,6 +33,7 @@ class CommittedMemories:
         num_frames: of the video (of a stream, which knows no reverse, any number).
         max_obj_ptrs: `min(num_frames, max_obj_ptrs_in_encoder)`, how far SAM 2's memory reaches.
         reverse: whether time runs backwards.
+        tracked: the object's entry in `frames_tracked_per_obj`: in which direction each frame was tracked last.
     """
 
     def __init__(
@@ -42,12 +43,14 @@ class CommittedMemories:
         num_frames: int,
         max_obj_ptrs: int,
         reverse: bool,
+        tracked: Mapping[int, Mapping[str, bool]],
     ) -> None:
         self._model = model
         self._outputs = outputs
         self._num_frames = num_frames
         self._max_obj_ptrs = max_obj_ptrs
         self._reverse = reverse
+        self._tracked = tracked
         self._conditioning: dict[int, FrameMemory] = {}
 
     def of_pathway(
@@ -86,7 +89,11 @@ class CommittedMemories:
         return self._conditioning[frame_idx]
 
     def recall(
-        self, frame_idx: int, remember: Remember, before: FrameMemories | None = None
+        self,
+        frame_idx: int,
+        remember: Remember,
+        before: FrameMemories | None = None,
+        across: Callable[[Hashable], Hashable] | None = None,
     ) -> tuple[FrameMemories, float, Hashable]:
         """What a pathway would remember before `frame_idx` had it tracked the committed past itself.
 
@@ -94,10 +101,12 @@ class CommittedMemories:
             frame_idx: the frame to be tracked.
             remember: which frames a pathway remembers.
             before: what is remembered of a past that the state does not hold any more (a stream's).
+            across: what of a carry holds where the track breaks off; None: nothing.
 
         Returns:
             The remembered frames (features may be missing), the cumulative score there, and what was carried on from
-            the newest of them (None where that frame is long past, or was corrected after).
+            the newest of them: all of it from the frame before, tracked the same way; else what holds `across`; None
+            where that frame is long past, or was corrected after.
         """
         step = 1 if self._reverse else -1
         tracked, conditioning = self._outputs["non_cond_frame_outputs"], self._outputs["cond_frame_outputs"]
@@ -115,7 +124,13 @@ class CommittedMemories:
         scores: FrameScores | None = tracked[history[0]].get(SCORES_KEY) if history else None
         # What was carried on from frames that the user has corrected since is not to be relied on.
         carry = getattr(tracked[history[0]], "carry", None) if history and not corrected else None
+        if carry is not None and not self._goes_on(history[0], frame_idx + step):
+            carry = across(carry) if across else None
         return memory, scores.cumulative_score if scores else 0.0, carry
+
+    def _goes_on(self, newest: int, before: int) -> bool:
+        """Whether the track of the newest tracked frame is the one that is to go on: next to it, the same way."""
+        return newest == before and self._tracked.get(newest, {}).get("reverse") == self._reverse
 
 
 def _older(frames: tuple[FrameMemory, ...], history: list[int]) -> tuple[FrameMemory, ...]:

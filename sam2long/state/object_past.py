@@ -58,8 +58,12 @@ class ObjectPast:
         self._state = inference_state
         self._recent = recent
         self._reverse = reverse
-        self._began_with: Any = inference_state["output_dict_per_obj"].get(inference_state["obj_id_to_idx"].get(obj_id))
-        self.memories = CommittedMemories(model, self._began_with, inference_state["num_frames"], max_obj_ptrs, reverse)
+        obj_idx = inference_state["obj_id_to_idx"].get(obj_id)
+        self._began_with: Any = inference_state["output_dict_per_obj"].get(obj_idx)
+        tracked = inference_state["frames_tracked_per_obj"].get(obj_idx, {})
+        self.memories = CommittedMemories(
+            model, self._began_with, inference_state["num_frames"], max_obj_ptrs, reverse, tracked
+        )
 
     @property
     def is_gone(self) -> bool:

@@ -122,10 +122,11 @@ class ObjectTrack:
     def _plant(self, frame_idx: int) -> Tree:
         """A tree that grows from the committed past."""
         before, self._before = self._before, None
-        memory, score, carry = self.past.memories.recall(frame_idx, self._settings.remember, before)
+        settings, memories = self._settings, self.past.memories
+        memory, score, carry = memories.recall(frame_idx, settings.remember, before, settings.policy.across)
         root: Node = MemoryNode(frame_idx, score, carry=carry)
         root.memory = memory
-        self.tree = MemoryTree.plant(root, self._settings.config.num_pathways)
+        self.tree = MemoryTree.plant(root, settings.config.num_pathways)
         return self.tree
 
     def select(self, step: Step, proposals: Sequence[Proposal]) -> None:

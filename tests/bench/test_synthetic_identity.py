@@ -31,7 +31,7 @@ SPECS = [ClipSpec("easy", seed, 3) for seed in range(2)]
 
 
 def forgetting(decay: float) -> Setting:
-    return Setting("forgetting", TREE, policy=Policy("forgetting", propose=DecayingScores(decay)))
+    return Setting("forgetting", TREE, policy=Policy("forgetting", weigh=DecayingScores(decay)))
 
 
 def test_what_an_identity_says() -> None:

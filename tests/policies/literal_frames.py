@@ -43,8 +43,14 @@ def candidate(
     return Candidate(slot, mask_idx, cumulative_score(parent, iou), iou, occlusion, evidence)
 
 
-def situation(frame_idx: int = 0, parent: float = 0.0, carry: Hashable = None) -> Situation:
-    return Situation(frame_idx, 1, parent, carry, CONFIG)
+def situation(frame_idx: int = 0, parent: float = 0.0, carry: Hashable = None, *, uncertain: bool = False) -> Situation:
+    return Situation(frame_idx, 1, parent, carry, CONFIG, uncertain)
+
+
+def weighed(policy: Policy, candidate: Candidate, situation: Situation) -> float:
+    """The score of a candidate after the policy's say."""
+    assert policy.weigh is not None
+    return candidate.score + policy.weigh(candidate, situation)
 
 
 def remember(policy: Policy, *frames: Frame, memory: Memory[Frame] | None = None) -> Memory[Frame]:

@@ -30,8 +30,9 @@ from sam2long.search.selection import Candidate
 
 def test_a_policy_as_text() -> None:
     assert rule_of(POLICIES["forgetting"]) == (
-        "Policy(name='forgetting', wants=frozenset, propose=DecayingScores(decay=0.9), select=select_candidates, "
-        "note=None, advance=None, remember=remember_as_paper, audit=None, needs=tuple)"
+        "Policy(name='forgetting', wants=frozenset, propose=propose_as_paper, select=select_candidates, note=None, "
+        "advance=None, remember=remember_as_paper, audit=None, needs=tuple, uncertain=None, "
+        "weigh=DecayingScores(decay=0.9), across=None)"
     )
     text = rule_of(POLICIES["identity"])
     for number in ("jump=0.15", "share=0.8", "unlike=0.9", "count=4", "quality=0.6", "reach=30", "noting=tuple(0, 1)"):
@@ -84,7 +85,7 @@ def test_what_is_built_twice_is_one_rule() -> None:
         lambda: combined("both", POLICIES["motion"], POLICIES["scene-cut"]),
         lambda: closing_over(0.5),
         lambda: closing_over([]),  # what can change is only named
-        lambda: Policy("mine", propose=DecayingScores(0.3), select=Stateful()),
+        lambda: Policy("mine", weigh=DecayingScores(0.3), select=Stateful()),
     ):
         assert rule_of(build()) == rule_of(build())
         assert " at 0x" not in rule_of(build())

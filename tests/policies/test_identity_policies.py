@@ -327,3 +327,25 @@ def test_what_a_doubting_pathway_carries_and_notes() -> None:
     assert not DOUBT.is_certain(literal_frames.Frame(3, note=(0.0, 1.0, 0.91)))
     assert not DOUBT.is_certain(literal_frames.Frame(3, occlusion_score=2.0, note=(0.0, 1.0, 1.0)))
     assert DOUBT.is_certain(literal_frames.Frame(3)), "another policy's"
+
+
+def test_looks_hold_across_a_break_and_places_do_not() -> None:
+    learned = Looks((1.0, 0.0), 0.9, 10)
+    known = Doubts(Carried(mask_to_text(LEFT), mask_to_text(RIGHT)), learned, 18)
+    appearance, doubt, alibi = AppearanceRule().policy("a"), DOUBT.policy("d"), RULE.policy("b")
+    assert appearance.across is not None
+    assert doubt.across is not None
+    assert appearance.across(learned) == learned
+    for carry in (known, tuple(known)):  # as a saved state gives it back
+        assert doubt.across(carry) == Doubts(None, learned, None)
+    after = Doubts(None, learned, None)
+    for seen_as in (after, tuple(after)):
+        assert not DOUBT.suspects(candidate(RIGHT), situation(seen_as)), "nothing is known of where it was"
+        assert DOUBT.suspects(candidate(RIGHT, looks=(3.0, 4.0)), situation(seen_as))
+        assert DOUBT.advance(candidate(RIGHT), situation(seen_as)) == Doubts(Carried(mask_to_text(RIGHT)), learned)
+    assert alibi.across is None
+    both = combined("both", alibi, replace(doubt, audit=None), stride.POLICY)
+    assert both.across is not None
+    assert both.across((Carried("x"), known, None)) == (None, after, None)
+    assert both.across("another policy's") == both.across((None, None, None)) == (None, None, None)
+    assert combined("none", alibi, stride.POLICY).across is None

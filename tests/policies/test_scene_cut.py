@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-import math
+from collections.abc import Hashable
 from typing import Any
 
 import numpy as np
@@ -11,8 +11,12 @@ import torch
 
 from sam2long.config import MemoryTreeConfig
 from sam2long.model.colours import NUM_SATURATIONS, hue_saturation
-from sam2long.policies.scene_cut import advance_colours, bhattacharyya, propose_with_cuts, select_after_cuts
-from sam2long.search.policy import Situation
+from sam2long.policies.absence import POLICY as ABSENCE
+from sam2long.policies.combining import combined
+from sam2long.policies.diversity import POLICY as DIVERSITY
+from sam2long.policies.scene_cut import POLICY, advance_colours, bhattacharyya, is_after_cut
+from sam2long.search.picking import Picking, Proposal, ScoredProposal
+from sam2long.search.policy import Policy, Situation
 from sam2long.search.selection import Candidate, Evidence
 
 
@@ -32,15 +36,26 @@ def test_colours_far_from_those_before_make_a_frame_uncertain() -> None:
     assert bhattacharyya(red, blue) == 1.0
     assert bhattacharyya(red, purple) == pytest.approx(0.3162, abs=1e-4)
 
-    def decoded(colours: np.ndarray[Any, Any]) -> list[Candidate]:
-        ious = (0.9, 0.9, 0.5)
-        return [Candidate(0, k, math.log(iou), iou, 8.0, Evidence(colours=colours)) for k, iou in enumerate(ious)]
-
     config = MemoryTreeConfig(num_pathways=2)
-    before = advance_colours(decoded(red)[0], Situation(1, 1, 0.0, None, config))
+    before = advance_colours(Candidate(0, 0, 0.0, 0.9, 8.0, Evidence(colours=red)), Situation(1, 1, 0.0, None, config))
+
+    def picked(policy: Policy, colours: np.ndarray[Any, Any], carry: Hashable) -> Picking:
+        proposal = Proposal(0, (0.9, 0.9, 0.5), 8.0, [Evidence(colours=colours)] * 3)
+        return Picking([ScoredProposal(0.0, proposal, carry)] * 2, policy, config, 2, 1)
+
     for colours, cut in ((purple, False), (blue, True)):
-        proposed = propose_with_cuts(decoded(colours), Situation(2, 1, 0.0, before, config))
-        assert [c.evidence.after_cut for c in proposed] == [cut] * 3
         # Uncertain: the second mask of equal IoU counts as the first one, and the third is taken.
-        assert [c.mask_idx for c in select_after_cuts(proposed, config)] == ([0, 2] if cut else [0, 1])
-    assert not any(c.evidence.after_cut for c in propose_with_cuts(decoded(red), Situation(1, 1, 0.0, None, config)))
+        picking = picked(POLICY, colours, before)
+        assert [pick.mask_idx for pick in picking.of_step()] == ([0, 2] if cut else [0, 1])
+        assert {candidate.evidence.uncertain for candidate in picking.considered} == {cut}
+        # Every rule for uncertain frames goes by it, in either order: each slot may wait.
+        for parts, carries in (((POLICY, ABSENCE), (before, None)), ((ABSENCE, POLICY), (None, before))):
+            picking = picked(combined("both", *parts), colours, carries)
+            picking.of_step()
+            assert len(picking.considered) == (8 if cut else 6)
+    # A rule of selection goes by it, too: masks that overlap are one hypothesis, whatever their IoUs.
+    masks = [Evidence(np.arange(6)[None] // 3 == k, colours=blue) for k in (0, 0, 1)]
+    slots = [ScoredProposal(0.0, Proposal(0, (0.9, 0.8, 0.5), 8.0, masks), (None, before))] * 2
+    picks = Picking(slots, combined("both", DIVERSITY, POLICY), config, 2, 1).of_step()
+    assert [pick.mask_idx for pick in picks] == [0, 2]
+    assert not is_after_cut([Candidate(0, 0, 0.0, 0.9, 8.0, Evidence(colours=red))], Situation(1, 1, 0.0, None, config))

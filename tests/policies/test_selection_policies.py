@@ -10,13 +10,13 @@ from typing import Any
 
 import numpy as np
 import pytest
-from literal_frames import CONFIG, Frame, candidate, indices, remember, situation, square
+from literal_frames import CONFIG, Frame, candidate, indices, remember, situation, square, weighed
 
 from sam2long.policies import POLICIES, load_policy
 from sam2long.policies.motion import Filter
 from sam2long.policies.numbers import box_iou, box_of, mask_iou, sigmoid
 from sam2long.search.policy import PAPER
-from sam2long.search.selection import Candidate, cumulative_score
+from sam2long.search.selection import cumulative_score
 
 MOTION = POLICIES["motion"]
 
@@ -62,25 +62,28 @@ def test_numbers() -> None:
 # -- absence, forgetting, diversity ----------------------------------------------------------------------------------
 
 
-def test_absence_is_proposed_where_the_pathway_is_unsure_that_the_object_shows() -> None:
+def test_absence_is_proposed_on_uncertain_frames_by_pathways_that_see_the_object() -> None:
     propose = POLICIES["absence"].propose
     unsure = [candidate(0.4, 1.5, 0, parent=-2.0), candidate(0.8, 1.5, 1, parent=-2.0)]
-    *decoded, absent = propose(unsure, situation(parent=-2.0))
+    *decoded, absent = propose(unsure, situation(parent=-2.0, uncertain=True))
     assert decoded == unsure
     doubt = 1 / (1 + math.exp(1.5))
     assert absent.predicted_iou == pytest.approx(doubt)
     assert absent.score == pytest.approx(-2.0 + math.log(doubt + 1e-5))
     assert (absent.mask_idx, absent.occlusion_score) == (1, -1.5)
-    for certain in (2.1, -0.5, 0.0):
-        assert propose([candidate(0.4, certain)], situation()) == [candidate(0.4, certain)]
+    assert propose(unsure, situation(parent=-2.0)) == unsure, "the frame is certain by another pathway"
+    for hidden in (-0.5, 0.0):
+        assert propose([candidate(0.4, hidden)], situation(uncertain=True)) == [candidate(0.4, hidden)]
+    (_, after_a_cut) = propose([candidate(0.4, 8.0)], situation(uncertain=True))
+    assert after_a_cut.score == pytest.approx(math.log(1 / (1 + math.exp(8.0)) + 1e-5))
 
 
 def test_a_faded_past_does_not_outvote_the_present() -> None:
-    propose = POLICIES["forgetting"].propose
-    (good_past,) = propose([candidate(0.5, parent=-1.0)], situation(parent=-1.0))
-    (bad_past,) = propose([candidate(0.6, parent=-1.5)], situation(parent=-1.5))
-    assert good_past.score == pytest.approx(-0.9 + math.log(0.5 + 1e-5))
-    assert bad_past.score == pytest.approx(-1.35 + math.log(0.6 + 1e-5))
+    forgetting = POLICIES["forgetting"]
+    good_past = weighed(forgetting, candidate(0.5, parent=-1.0), situation(parent=-1.0))
+    bad_past = weighed(forgetting, candidate(0.6, parent=-1.5), situation(parent=-1.5))
+    assert good_past == pytest.approx(-0.9 + math.log(0.5 + 1e-5), abs=1e-12)
+    assert bad_past == pytest.approx(-1.35 + math.log(0.6 + 1e-5), abs=1e-12)
 
 
 def test_masks_that_overlap_are_one_hypothesis() -> None:
@@ -147,15 +150,15 @@ def test_the_filter_must_settle_and_gives_up() -> None:
 
 
 def test_a_stable_filter_has_a_say_in_the_scores() -> None:
-    here, jumped = candidate(0.80, mask=square(30, 10, 8)), candidate(0.85, mask_idx=1, mask=square(5, 28, 8))
-    weighed = list(MOTION.propose([here, jumped], situation(parent=-1.0, carry=follow(15))))
+    here = candidate(0.80, parent=-1.0, mask=square(30, 10, 8))
+    jumped = candidate(0.85, mask_idx=1, parent=-1.0, mask=square(5, 28, 8))
+    known = situation(parent=-1.0, carry=follow(15))
     overlap = box_iou(Filter.from_carry(follow(15)).predicted().box, (30.0, 10.0, 38.0, 18.0))
     assert overlap > 0.9
-    assert weighed[0].score == pytest.approx(cumulative_score(-1.0, 0.15 * overlap + 0.85 * 0.80))
-    assert weighed[1].score == pytest.approx(cumulative_score(-1.0, 0.85 * 0.85))
-    assert weighed[0].predicted_iou == 0.80, "the decoder's estimate stays what it is"
-    given: list[Candidate] = [here, jumped]
-    assert list(MOTION.propose(given, situation(carry=follow(14)))) == given
+    by_motion = cumulative_score(-1.0, 0.15 * overlap + 0.85 * 0.80), cumulative_score(-1.0, 0.85 * 0.85)
+    assert (weighed(MOTION, here, known), weighed(MOTION, jumped, known)) == pytest.approx(by_motion, abs=1e-12)
+    for settling in (None, follow(14)):
+        assert weighed(MOTION, here, situation(parent=-1.0, carry=settling)) == here.score
 
 
 def test_frames_where_the_object_was_not_expected_are_not_remembered() -> None:

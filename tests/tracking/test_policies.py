@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -115,7 +115,7 @@ def test_notes_of_objects_do_not_mix(name: str, predictor: SAM2LongVideoPredicto
         assert together[t].note == pytest.approx(scores.note, rel=1e-2, abs=1e-2)
 
 
-def test_policies_by_every_door(predictor: SAM2LongVideoPredictor, clip: Clip) -> None:
+def test_policies_by_every_door(predictor: SAM2LongVideoPredictor, clip: Clip, path: Path) -> None:
     built = build_golden(policy="motion")
     assert built.policy is POLICIES["motion"]
     assert SAM2LongVideoPredictor.from_sam2(built, policy="stride").policy is POLICIES["stride"]
@@ -123,9 +123,20 @@ def test_policies_by_every_door(predictor: SAM2LongVideoPredictor, clip: Clip) -
     assert built.session(built.init_state(clip[0])).policy is POLICIES["motion"]
     stream = built.init_stream(clip[0][0], policy="absence")
     assert built.session(stream).policy is POLICIES["absence"]
-    for call in (lambda: build_golden(policy="best"), lambda: predictor.init_state(clip[0], policy="best")):
+    predictor.save_state(start(predictor, clip), path)
+    doors: tuple[Callable[[Any], Any], ...] = (
+        lambda policy: build_golden(policy=policy),
+        lambda policy: SAM2LongVideoPredictor.from_sam2(built, policy=policy),
+        lambda policy: predictor.init_state(clip[0], policy=policy),
+        lambda policy: predictor.init_stream(clip[0][0], policy=policy),
+        lambda policy: predictor.load_state(path, clip[0], policy=policy),
+    )
+    for door in doors:
         with pytest.raises(ValueError, match="unknown policy 'best'"):
-            call()
+            door("best")
+        for odd, named in ((3, "policy=3"), (["distractor"], r"policy=\['distractor'\]"), (Policy, "policy=<class ")):
+            with pytest.raises(ValueError, match=rf"{named}.*: give one name of .*'motion'.*, or a sam2long.*Policy"):
+                door(odd)
 
 
 def test_functions_of_the_users_replace_parts_of_a_policy(clip: Clip) -> None:
@@ -213,9 +224,9 @@ def test_a_policy_of_ones_own_is_not_taken_for_a_listed_one(
     predictor: SAM2LongVideoPredictor, clip: Clip, path: Path
 ) -> None:
     for own in (
-        Policy(propose=DecayingScores(0.2)),
-        Policy("forgetting", propose=DecayingScores(0.2)),
-        Policy("mine", propose=DecayingScores(0.2)),
+        Policy(weigh=DecayingScores(0.2)),
+        Policy("forgetting", weigh=DecayingScores(0.2)),
+        Policy("mine", weigh=DecayingScores(0.2)),
     ):
         state = start(predictor, clip, policy=own)
         track(predictor, state)

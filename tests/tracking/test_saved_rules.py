@@ -155,7 +155,7 @@ def mine(*parts: str | Policy) -> Policy:
     ("saved", "given"),
     [
         (mine("motion", "appearance"), mine("scene-cut", "distractor")),
-        (mine("motion", "forgetting"), mine("motion", Policy("forgetting", propose=DecayingScores(0.5)))),
+        (mine("motion", "forgetting"), mine("motion", Policy("forgetting", weigh=DecayingScores(0.5)))),
         (Policy("mine", note=counted), Policy("mine", advance=partial(advance_by, 2))),
         (Policy("mine", advance=partial(advance_by, 1)), Policy("mine", advance=partial(advance_by, 2))),
     ],
