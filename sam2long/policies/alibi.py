@@ -56,7 +56,7 @@ class AlibiRule:
     in_sight: float = 1.0
     min_occlusion: float = 2.0
     min_iou: float = 0.5
-    reach: int = 30
+    reach: int = 40
 
     def policy(self, name: str) -> Policy:
         """The rule as a policy."""

@@ -103,7 +103,7 @@ class Audit:
     is_certain: Callable[[RememberedFrame], bool]
     judge: Callable[[Candidate, Situation], Candidate]
     nearest: int = 6
-    reach: int = 30
+    reach: int = 40
     lost: float = 0.0
 
 

@@ -35,7 +35,7 @@ def test_a_policy_as_text() -> None:
         "weigh=DecayingScores(decay=0.9), across=None)"
     )
     text = rule_of(POLICIES["identity"])
-    for number in ("jump=0.15", "share=0.8", "unlike=0.9", "count=4", "quality=0.6", "reach=30", "noting=tuple(0, 1)"):
+    for number in ("jump=0.15", "share=0.8", "unlike=0.9", "count=4", "quality=0.6", "reach=40", "noting=tuple(0, 1)"):
         assert number in text
 
 
