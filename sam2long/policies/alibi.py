@@ -42,7 +42,8 @@ class AlibiRule:
         elsewhere: overlap with it up to which it is refused; what lies between says nothing.
         min_area: low-res pixels below which nothing was found.
         unbroken: least overlap of successive masks of a track that was not lost on the way.
-        in_sight: occlusion score above which a rival must have been all the way to be one.
+        in_sight: occlusion score above which a track must have been all the way: where it saw nothing it may have gone
+            over to something else.
         min_occlusion, min_iou: of a certain frame.
         reach: frames back to the certain frame, at most.
     """
@@ -71,7 +72,7 @@ class AlibiRule:
 
     def audit(self, suspects: Any, is_certain: Any, judge: Any) -> Audit:
         """An audit that follows as far as the rule says."""
-        return Audit(suspects, is_certain, judge, reach=self.reach, lost=self.unbroken)
+        return Audit(suspects, is_certain, judge, reach=self.reach, lost=self.unbroken, unseen=self.in_sight)
 
     def propose(self, candidates: Sequence[Candidate], situation: Situation) -> Sequence[Candidate]:
         """The decoder's candidates; one that overlaps the rival of the frame before is the rival: not the object."""
@@ -97,12 +98,12 @@ class AlibiRule:
 
     def says(self, sighting: Sighting) -> str:
         """What a sighting means: "confirmed", "refused" or "nothing"."""
-        if sighting.area < self.min_area or sighting.continuity < self.unbroken:
+        broken = sighting.continuity < self.unbroken or sighting.occlusion_score <= self.in_sight
+        if broken or sighting.area < self.min_area:
             return "nothing"
         if sighting.overlap > self.found:
             return "confirmed"
-        beside = sighting.overlap <= self.elsewhere and sighting.occlusion_score > self.in_sight
-        return "refused" if beside else "nothing"
+        return "refused" if sighting.overlap <= self.elsewhere else "nothing"
 
     def judge(self, suspect: Candidate, situation: Situation) -> Candidate:
         """The suspect, or "not visible" where it is an impostor."""

@@ -16,6 +16,7 @@ Between 4 and 5 an `audit` may have doubtful choices followed backwards, to a fr
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Hashable, Sequence
 from dataclasses import dataclass, replace
 from typing import Any, Generic, Literal, NamedTuple, TypeVar
@@ -97,6 +98,7 @@ class Audit:
         judge: (the suspect, with `evidence.sighting`; situation) -> the candidate that takes its place.
         nearest, reach: how many frames back the certain frame lies, at least and at most.
         lost: overlap of successive masks below which a track is given up: it says nothing.
+        unseen: occlusion score up to which it is given up as well.
     """
 
     suspects: Callable[[Candidate, Situation], bool]
@@ -105,6 +107,7 @@ class Audit:
     nearest: int = 6
     reach: int = 40
     lost: float = 0.0
+    unseen: float = -math.inf
 
 
 @dataclass(frozen=True)

@@ -178,6 +178,8 @@ class Alibis:
                 suspect.remembered = choose_memory(suspect.remembered, found.memory, self._config, self._capacity)
 
     def _is_lost(self, suspect: Suspect) -> bool:
+        if suspect.occlusion_score <= self._audit.unseen:
+            return True
         return bool(suspect.overlaps) and float(suspect.overlaps[-1]) < self._audit.lost
 
     # -- image features ------------------------------------------------------------------------------------------------
