@@ -161,6 +161,8 @@ def test_what_turned_up_or_jumped_is_trusted_once_it_is_confirmed() -> None:
         (seen(0.0, area=8, continuity=0.1), "refused", -4.0),
         (replace(seen(0.0), occlusion_score=1.01), "refused", -4.0),
         (replace(seen(0.0), occlusion_score=1.0), "nothing", 4.0),
+        (replace(seen(0.9), occlusion_score=1.0), "nothing", 4.0),
+        (replace(seen(0.9), occlusion_score=1.01), "confirmed", 4.0),
     ],
 )
 def test_what_a_sighting_means(sighting: Sighting, says: str, score: float) -> None:

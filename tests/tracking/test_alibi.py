@@ -12,7 +12,7 @@ import pytest
 from interaction_calls import BRANCHING, NUM_FRAMES, Clip, State, track
 from support import assert_same, moving_disks
 
-from sam2long import SAM2LongVideoPredictor
+from sam2long import MemoryTreeConfig, SAM2LongVideoPredictor
 from sam2long.policies.numbers import not_visible
 from sam2long.search.policy import Audit, Policy, Situation
 from sam2long.search.selection import Candidate, Sighting
@@ -85,6 +85,31 @@ def test_a_correction_is_certain_however_near(predictor: SAM2LongVideoPredictor,
     predictor.add_new_mask(state, 5, 1, clip[1][0, 5])
     track(predictor, state)
     assert {(frame_idx, sighting.frame_idx) for frame_idx, _, sighting in watching.seen} == {(7, 5), (12, 8)}
+
+
+@pytest.mark.parametrize(("given_up", "followed"), [({}, 3), ({"lost": 1.1}, 1), ({"unseen": 1e9}, 1)])
+def test_a_track_that_is_lost_or_out_of_sight_is_given_up(
+    predictor: SAM2LongVideoPredictor, clip: Clip, given_up: dict[str, float], followed: int
+) -> None:
+    attended: list[int] = []
+
+    def frames_attended(policy: Policy) -> int:
+        attended.clear()
+        state = predictor.init_state(clip[0], memory_tree=MemoryTreeConfig(uncertainty_threshold=0.0), policy=policy)
+        predictor.add_new_mask(state, 0, 1, clip[1][0, 0])
+        track(predictor, state)
+        return len(attended)
+
+    watching = Watching([8])
+    policy = watching.policy()
+    assert policy.audit is not None
+    handle = predictor.memory_attention.register_forward_hook(lambda *_: attended.append(1))
+    try:
+        extra = frames_attended(replace(policy, audit=replace(policy.audit, **given_up))) - frames_attended(Policy())
+    finally:
+        handle.remove()
+    assert extra == followed
+    assert {sighting.frame_idx for *_, sighting in watching.seen} == {5}
 
 
 @pytest.mark.parametrize("reverse", [False, True])
