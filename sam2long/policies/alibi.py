@@ -23,12 +23,12 @@ class Carried(NamedTuple):
     Attributes:
         last: the mask of the frame before; empty where the object was absent, or was refused.
         rival: the mask that was refused, where it was on the frame before; empty if there is none.
-        trusted: whether it is on the object as far as is known: not since it turned up or jumped and was not confirmed.
+        doubted: for how many frames it has not been relied on, since it turned up or jumped and was not confirmed.
     """
 
     last: str = ""
     rival: str = ""
-    trusted: bool = True
+    doubted: int = 0
 
 
 @dataclass(frozen=True)
@@ -92,7 +92,7 @@ class AlibiRule:
         return not carried.last or mask_iou(_mask(candidate), mask_from_text(carried.last)) < self.jump
 
     def is_certain(self, frame: Any) -> bool:
-        """Whether an earlier mask of the pathway can be relied on: by its scores, and as one that was trusted."""
+        """Whether an earlier mask of the pathway can be relied on: by its scores, and as one not doubted."""
         good = frame.occlusion_score > self.min_occlusion and frame.predicted_iou > self.min_iou
         return good and (len(frame.note) < 2 or frame.note[1] > 0)
 
@@ -111,26 +111,30 @@ class AlibiRule:
         return not_visible(suspect) if sighting and self.says(sighting) == "refused" else suspect
 
     def note(self, chosen: Candidate, decoded: Sequence[Candidate], situation: Situation) -> Note:
-        """(1 if the mask was confirmed, -1 if it was refused, else 0; 1 if it is trusted, else 0)."""
+        """(1 if the mask was confirmed, -1 if it was refused, else 0; 1 if it can be relied on, else 0)."""
         said = self.says(chosen.evidence.sighting) if chosen.evidence.sighting else "nothing"
-        return {"confirmed": 1.0, "refused": -1.0, "nothing": 0.0}[said], float(self._is_trusted(chosen, situation))
+        return {"confirmed": 1.0, "refused": -1.0, "nothing": 0.0}[said], float(not self._doubted(chosen, situation))
 
     def advance(self, chosen: Candidate, situation: Situation) -> Carried:
         """What its pathway carries on."""
         carried, mask, sighting = _carried(situation) or Carried(), _mask(chosen), chosen.evidence.sighting
-        trusted = self._is_trusted(chosen, situation)
+        doubted = self._doubted(chosen, situation)
         if chosen.occlusion_score > 0:
-            return Carried(mask_to_text(mask) if mask.any() else "", trusted=trusted)
+            return Carried(mask_to_text(mask) if mask.any() else "", doubted=doubted)
         refused = sighting is not None and self.says(sighting) == "refused"
         moved_on = carried.rival and mask_iou(mask, mask_from_text(carried.rival)) > self.same
-        # A rival out of sight is forgotten: what turns up in its place later may be the object, and is followed anew.
-        return Carried("", mask_to_text(mask) if refused or moved_on else "", trusted)
+        # A rival that is not where it was is forgotten: what turns up there later may be the object, and is followed.
+        return Carried("", mask_to_text(mask) if refused or moved_on else "", doubted)
 
-    def _is_trusted(self, chosen: Candidate, situation: Situation) -> bool:
+    def _doubted(self, chosen: Candidate, situation: Situation) -> int:
         sighting = chosen.evidence.sighting
         if sighting and chosen.occlusion_score > 0 and self.says(sighting) == "confirmed":
-            return True
-        return (_carried(situation) or Carried()).trusted and not self.suspects(chosen, situation)
+            return 0
+        if self.suspects(chosen, situation):
+            return 1
+        before = (_carried(situation) or Carried()).doubted
+        # Once nothing older can be asked, doubting on would mean never to ask again.
+        return before + 1 if 0 < before < self.reach else 0
 
 
 def _carried(situation: Situation) -> Carried | None:

@@ -82,7 +82,7 @@ class DoubtRule:
         return doubtful and not rests
 
     def is_certain(self, frame: Any) -> bool:
-        """Whether an earlier mask of the pathway can be relied on: by its scores and its looks, and as one trusted."""
+        """Whether an earlier mask of the pathway can be relied on: by its scores, its looks, and as one not doubted."""
         return self.alibi.is_certain(frame) and (len(frame.note) < 3 or frame.note[2] >= self.certain)
 
     def judge(self, suspect: Candidate, situation: Situation) -> Candidate:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 from collections.abc import Iterator
 from dataclasses import fields, is_dataclass
+from enum import Enum
 from functools import partial
 from numbers import Integral, Real
 from types import BuiltinFunctionType, CellType, FunctionType, MethodType
@@ -16,13 +17,13 @@ _NAMED = FunctionType | BuiltinFunctionType | type
 
 
 def rule_of(policy: Policy) -> str:
-    """A policy's name, functions and numbers, as text.
+    """A policy's name, functions and numbers, as text; parts that are the paper's, as in `Policy()`, are left out.
 
     Numbers are those of dataclasses, of partial functions, of defaults and of what a function encloses. What can
     change while it is used (a list, a module of a network) is only named. So two functions of one name and unequal code
     are one here: where code counts, see `sources.digest_of_sources`.
     """
-    return _text(policy, ())
+    return _text(policy, {})
 
 
 def digest_of(text: str) -> str:
@@ -45,17 +46,22 @@ def functions_of(policy: Policy) -> list[Any]:
     return [value for value in found.values() if isinstance(value, FunctionType | type)]
 
 
-def _text(value: Any, above: tuple[Any, ...]) -> str:
-    if any(value is one for one in above):  # a function that encloses itself
-        return "..."
-    if value is None or isinstance(value, str | bytes):
+def _text(value: Any, seen: dict[int, tuple[int, Any]]) -> str:
+    if value is None or isinstance(value, str | bytes | Enum):
         return repr(value)
     if isinstance(value, Integral | Real):  # NumPy's are written as Python's
         return repr(int(value)) if isinstance(value, Integral) else repr(float(value))
-    inside = [f"{name}{_text(inner, (*above, value))}" for name, inner in _inside(value)]
     named = value if isinstance(value, _NAMED) else type(value)
-    inside = sorted(inside) if isinstance(value, frozenset) else inside
-    return f"{named.__qualname__}({', '.join(inside)})" if inside else named.__qualname__
+    inside = list(_inside(value))
+    if not inside:
+        return named.__qualname__
+    # What is met again is written once (a rule's methods are all of one rule; a function may enclose itself), and held
+    # meanwhile: its id stays its own.
+    if id(value) in seen:
+        return f"#{seen[id(value)][0]}"
+    seen[id(value)] = len(seen), value
+    texts = [f"{name}{_text(inner, seen)}" for name, inner in inside]
+    return f"{named.__qualname__}({', '.join(sorted(texts) if isinstance(value, frozenset) else texts)})"
 
 
 def _inside(value: Any) -> Iterator[tuple[str, Any]]:
@@ -72,7 +78,9 @@ def _inside(value: Any) -> Iterator[tuple[str, Any]]:
         yield from (("", default) for default in value.__defaults__ or ())
         yield from ((f"{name}=", default) for name, default in (value.__kwdefaults__ or {}).items())
     elif is_dataclass(value) and not isinstance(value, type):
-        yield from ((f"{field.name}=", getattr(value, field.name)) for field in fields(value))
+        # A policy may gain fields that leave things to the paper; a rule's numbers always count.
+        stated = [f for f in fields(value) if not isinstance(value, Policy) or getattr(value, f.name) != f.default]
+        yield from ((f"{field.name}=", getattr(value, field.name)) for field in stated)
 
 
 def _is_filled(cell: CellType) -> bool:

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from typing import Any
 
+from sam2long.state.tracked_frames import TrackedFrame
+
 Entry = dict[str, Any]
 
 
@@ -38,3 +40,14 @@ class Corrections:
     def keep_only(self, obj_ids: list[Any]) -> None:
         """Drop objects that are not tracked any more."""
         self.replaced = {key: entry for key, entry in self.replaced.items() if key[0] in obj_ids}
+
+
+def end_carries(inference_state: dict[str, Any]) -> None:
+    """Before prompts are consolidated: what was carried on behind a frame that is prompted now is not handed on."""
+    for obj_idx, prompted in inference_state["temp_output_dict_per_obj"].items():
+        notes = inference_state["frames_tracked_per_obj"][obj_idx]
+        for frame_idx, frame in inference_state["output_dict_per_obj"][obj_idx]["non_cond_frame_outputs"].items():
+            reverse = notes.get(frame_idx, {}).get("reverse", False)
+            is_behind = any((frame_idx < prompted_idx) == reverse for prompted_idx in prompted["cond_frame_outputs"])
+            if is_behind and isinstance(frame, TrackedFrame):
+                frame.carry = None

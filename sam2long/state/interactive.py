@@ -12,6 +12,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
+from sam2long.state.corrections import end_carries
 from sam2long.state.prompt_checks import (
     check_frame,
     check_mask,
@@ -171,8 +172,10 @@ class InteractivePredictor(RestoringPredictor):
             RuntimeError: if there is no object, or one without a prompt.
         """
         self.interrupt(inference_state)
-        if self._corrections_condition is None and self.tree_config(inference_state).num_pathways > 1:
-            self.session(inference_state).corrections.keep(inference_state)
+        if self.tree_config(inference_state).num_pathways > 1:
+            end_carries(inference_state)
+            if self._corrections_condition is None:
+                self.session(inference_state).corrections.keep(inference_state)
         super().propagate_in_video_preflight(inference_state)
 
     @torch.inference_mode()

@@ -8,7 +8,6 @@ choose otherwise. The forward pass is not touched: its state, its memories and i
 from __future__ import annotations
 
 import math
-from collections import OrderedDict
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import Any, Protocol
@@ -114,7 +113,7 @@ class Alibis:
         self._audit: Audit = settings.policy.audit
         self._back = 1 if reverse else -1
         self._config, self._capacity = settings.config, settings.max_obj_ptrs - 1
-        self._recent: OrderedDict[int, list[Tensor]] = OrderedDict()  # feature levels of the frames within reach
+        self._recent: dict[int, list[Tensor]] = {}  # feature levels of the frames within reach
 
     def check(
         self,
@@ -189,8 +188,8 @@ class Alibis:
         if self._model.reuses_buffers or self._model.captures is not None:
             levels = [level.clone() for level in levels]
         self._recent[frame_idx] = levels
-        while len(self._recent) > self._audit.reach:
-            self._recent.popitem(last=False)
+        while len(self._recent) > self._audit.reach:  # the farthest goes first, whatever was encoded again last
+            del self._recent[(min if self._back < 0 else max)(self._recent)]
 
     def _features(self, frame_idx: int, present: ImageFeatures) -> ImageFeatures:
         """Of an earlier frame; those of a pass that was resumed are encoded again, beside SAM 2's cache."""

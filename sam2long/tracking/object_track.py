@@ -45,7 +45,7 @@ class PassSettings:
 
     def remember(self, memory: FrameMemories, newest: FrameMemory) -> FrameMemories:
         """What a pathway remembers after `newest`."""
-        return self.policy.remember(memory, newest, self.config, self.max_obj_ptrs - 1)
+        return FrameMemories(*self.policy.remember(memory, newest, self.config, self.max_obj_ptrs - 1))
 
 
 @dataclass(slots=True)

@@ -87,10 +87,11 @@ def _frames_of(state: dict[str, Any]) -> HeldFrames:
 
 
 def _forget(state: dict[str, Any]) -> None:
-    """Drop all but the newest tracked frames: no prompt comes back to the others, and a stream has no end."""
+    """Drop all but the newest tracked frames: no prompt or audit comes back to the others, and a stream has no end."""
+    num_kept = max(NUM_RECENT, state["images"].num_held)
     for obj_idx, outputs in state["output_dict_per_obj"].items():
         tracked = outputs["non_cond_frame_outputs"]  # in the order of tracking
-        for frame_idx in list(tracked)[:-NUM_RECENT]:
+        for frame_idx in list(tracked)[:-num_kept]:
             del tracked[frame_idx]
             state["frames_tracked_per_obj"][obj_idx].pop(frame_idx, None)
 

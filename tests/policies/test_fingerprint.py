@@ -29,14 +29,13 @@ from sam2long.search.selection import Candidate
 
 
 def test_a_policy_as_text() -> None:
-    assert rule_of(POLICIES["forgetting"]) == (
-        "Policy(name='forgetting', wants=frozenset, propose=propose_as_paper, select=select_candidates, note=None, "
-        "advance=None, remember=remember_as_paper, audit=None, needs=tuple, uncertain=None, "
-        "weigh=DecayingScores(decay=0.9), across=None)"
-    )
+    assert rule_of(PAPER) == "Policy(name='paper')"
+    assert rule_of(POLICIES["forgetting"]) == "Policy(name='forgetting', weigh=DecayingScores(decay=0.9))"
     text = rule_of(POLICIES["identity"])
     for number in ("jump=0.15", "share=0.8", "unlike=0.9", "count=4", "quality=0.6", "reach=40", "noting=tuple(0, 1)"):
         assert number in text
+    nested = combined("c", combined("b", combined("a", POLICIES["identity"])))
+    assert len(rule_of(nested)) < 4 * len(text), "what is met again is written once"
 
 
 def weighed(weight: float, candidates: Any, situation: Any) -> Any:

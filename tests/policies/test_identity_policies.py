@@ -146,7 +146,7 @@ def test_what_turned_up_or_jumped_is_trusted_once_it_is_confirmed() -> None:
     for chosen, note in steps:
         assert RULE.note(chosen, [], situation(here)) == note
         here = RULE.advance(chosen, situation(here))
-        assert here.trusted == (note[1] > 0)
+        assert (here.doubted == 0) == (note[1] > 0)
 
 
 @pytest.mark.parametrize(
