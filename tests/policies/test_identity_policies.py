@@ -149,6 +149,17 @@ def test_what_turned_up_or_jumped_is_trusted_once_it_is_confirmed() -> None:
         assert (here.doubted == 0) == (note[1] > 0)
 
 
+def test_doubt_ends_when_nothing_older_can_be_asked() -> None:
+    """Else a pathway that was doubted once would never be checked again, however long the video."""
+    rule = AlibiRule(reach=5)
+    carried = rule.advance(candidate(RIGHT), situation(Carried(mask_to_text(LEFT))))
+    relied_on = []
+    for _ in range(7):
+        relied_on.append(rule.note(candidate(RIGHT), [], situation(carried))[1])
+        carried = rule.advance(candidate(RIGHT), situation(carried))
+    assert relied_on == [0.0, 0.0, 0.0, 0.0, 1.0, 1.0, 1.0], "with the jump five frames are doubted"
+
+
 @pytest.mark.parametrize(
     ("sighting", "says", "score"),
     [

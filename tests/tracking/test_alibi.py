@@ -112,6 +112,46 @@ def test_a_track_that_is_lost_or_out_of_sight_is_given_up(
     assert {sighting.frame_idx for *_, sighting in watching.seen} == {5}
 
 
+def test_a_stream_is_followed_as_far_back_as_a_video(predictor: SAM2LongVideoPredictor) -> None:
+    clip, landed = moving_disks(46), []
+    for streams in (False, True):
+        watching = Watching([45])
+        audit = Audit(watching.suspects, lambda frame: frame.frame_idx <= 8, watching.judge)
+        settings: dict[str, Any] = {"memory_tree": BRANCHING, "policy": Policy("far", MASKS, audit=audit)}
+        state = predictor.init_stream(clip[0][0], **settings) if streams else predictor.init_state(clip[0], **settings)
+        predictor.add_new_mask(state, 0, 1, clip[1][0, 0])
+        if streams:
+            for frame in clip[0][1:]:
+                predictor.track_frame(state, frame)
+        else:
+            track(predictor, state)
+        landed.append({sighting.frame_idx for *_, sighting in watching.seen})
+    assert landed == [{8}, {8}]
+
+
+def test_frames_that_are_encoded_again_are_kept(predictor: SAM2LongVideoPredictor) -> None:
+    """A pass that begins anew has no features of the frames before: each is encoded once more, not every frame."""
+    clip, watching = moving_disks(36), Watching(range(26, 36))
+    frames: list[int] = []
+
+    def suspects(candidate: Candidate, situation: Situation) -> bool:
+        frames.append(situation.frame_idx)
+        return watching.suspects(candidate, situation)
+
+    audit = Audit(suspects, lambda frame: frames[-1] - frame.frame_idx >= 18, watching.judge, reach=20)
+    state = start(predictor, clip, Policy("far", MASKS, audit=audit), num_objects=1)
+    track(predictor, state, max_frame_num_to_track=25)
+    predictor.add_new_mask(state, 25, 2, clip[1][1, 25])
+    encoded: list[int] = []
+    handle = predictor.image_encoder.register_forward_hook(lambda *_: encoded.append(1))
+    try:
+        track(predictor, state, start_frame_idx=26, max_frame_num_to_track=8)
+    finally:
+        handle.remove()
+    assert len({frame_idx for frame_idx, *_ in watching.seen}) >= 5
+    assert len(encoded) <= 9 + 20
+
+
 @pytest.mark.parametrize("reverse", [False, True])
 def test_what_is_refused_is_absent_and_not_remembered(
     predictor: SAM2LongVideoPredictor, clip: Clip, reverse: bool

@@ -112,3 +112,26 @@ def test_behind_a_correction_nothing_is_handed_on(predictor: SAM2LongVideoPredic
         assert carried(predictor, both) == {t: t - 1.0 for t in range(8, NUM_FRAMES)} | {
             t: t + 1.0 for t in range(5)
         } | {5: NOTHING, 7: NOTHING}
+
+
+def test_a_correction_ends_what_was_carried_behind_it(predictor: SAM2LongVideoPredictor, clip: Clip) -> None:
+    """Also where the track goes on from a later frame: what that one learned, it learned of what was corrected."""
+    stream = predictor.init_stream(clip[0][0], memory_tree=BRANCHING, policy=CHAIN)
+    predictor.add_new_mask(stream, 0, 1, clip[1][0, 0])
+    for frame in clip[0][1:10]:
+        predictor.track_frame(stream, frame)
+    predictor.add_new_mask(stream, 6, 1, clip[1][0, 6])
+    predictor.track_frame(stream, clip[0][10])
+    predictor.finish_stream(stream)
+    assert carried(predictor, stream)[10] == NOTHING
+
+    state = start(predictor, clip)
+    track(predictor, state, max_frame_num_to_track=9)
+    before = carried(predictor, state)
+    predictor.add_new_mask(state, 6, 1, clip[1][0, 6])
+    track(predictor, state, start_frame_idx=10, max_frame_num_to_track=1)
+    assert carried(predictor, state)[10] == NOTHING
+    assert {t: note for t, note in carried(predictor, state).items() if t < 6} == {t: before[t] for t in range(1, 6)}
+    predictor.add_new_mask(state, 10, 2, clip[1][1, 10])  # another object's prompt
+    track(predictor, state, start_frame_idx=11, max_frame_num_to_track=1)
+    assert carried(predictor, state)[11] == 10.0
