@@ -30,10 +30,10 @@ class Setting:
 
     @property
     def identity(self) -> str:
-        """All that the setting's figures depend on: a record of another identity is stale.
+        """What the setting decides by: a record of another identity is stale.
 
         The tree's numbers, the names of its rules, and a digest of these rules: their numbers and their code. With one
-        pathway no rule has a say.
+        pathway no rule has a say. What is computed for a rule (evidence, memory attention) is not in it.
         """
         if self.tree.num_pathways == 1:
             return repr(self.tree)

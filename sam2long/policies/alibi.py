@@ -24,11 +24,13 @@ class Carried(NamedTuple):
         last: the mask of the frame before; empty where the object was absent, or was refused.
         rival: the mask that was refused, where it was on the frame before; empty if there is none.
         doubted: for how many frames it has not been relied on, since it turned up or jumped and was not confirmed.
+        debt: frames that were followed for it beyond what it is allowed.
     """
 
     last: str = ""
     rival: str = ""
     doubted: int = 0
+    debt: float = 0.0
 
 
 @dataclass(frozen=True)
@@ -46,6 +48,8 @@ class AlibiRule:
             over to something else.
         min_occlusion, min_iou: of a certain frame.
         reach: frames back to the certain frame, at most.
+        allowance: frames that may be followed for each frame tracked, on average.
+        reserve: frames that may be followed at once beyond it; a pathway that has more debt is not checked.
     """
 
     jump: float = 0.15
@@ -58,6 +62,8 @@ class AlibiRule:
     min_occlusion: float = 2.0
     min_iou: float = 0.5
     reach: int = 40
+    allowance: float = 3.0
+    reserve: int = 120
 
     def policy(self, name: str) -> Policy:
         """The rule as a policy."""
@@ -85,6 +91,14 @@ class AlibiRule:
         ]
 
     def suspects(self, candidate: Candidate, situation: Situation) -> bool:
+        """Whether the object turns up after an absence, or elsewhere than it was, and may be followed."""
+        return self.turns_up(candidate, situation) and self.may_follow(situation)
+
+    def may_follow(self, situation: Situation) -> bool:
+        """Whether the pathway was not followed too much of late: where masks flicker, each is suspicious."""
+        return (_carried(situation) or Carried()).debt <= self.reserve
+
+    def turns_up(self, candidate: Candidate, situation: Situation) -> bool:
         """Whether the object turns up after an absence, or elsewhere than it was."""
         carried = _carried(situation)
         if carried is None or candidate.occlusion_score <= 0 or not _mask(candidate).any():
@@ -118,19 +132,21 @@ class AlibiRule:
     def advance(self, chosen: Candidate, situation: Situation) -> Carried:
         """What its pathway carries on."""
         carried, mask, sighting = _carried(situation) or Carried(), _mask(chosen), chosen.evidence.sighting
-        doubted = self._doubted(chosen, situation)
+        doubted, debt = self._doubted(chosen, situation), max(0.0, carried.debt - self.allowance)
+        if sighting:
+            debt += abs(situation.frame_idx - sighting.frame_idx)
         if chosen.occlusion_score > 0:
-            return Carried(mask_to_text(mask) if mask.any() else "", doubted=doubted)
+            return Carried(mask_to_text(mask) if mask.any() else "", "", doubted, debt)
         refused = sighting is not None and self.says(sighting) == "refused"
         moved_on = carried.rival and mask_iou(mask, mask_from_text(carried.rival)) > self.same
         # A rival that is not where it was is forgotten: what turns up there later may be the object, and is followed.
-        return Carried("", mask_to_text(mask) if refused or moved_on else "", doubted)
+        return Carried("", mask_to_text(mask) if refused or moved_on else "", doubted, debt)
 
     def _doubted(self, chosen: Candidate, situation: Situation) -> int:
         sighting = chosen.evidence.sighting
         if sighting and chosen.occlusion_score > 0 and self.says(sighting) == "confirmed":
             return 0
-        if self.suspects(chosen, situation):
+        if self.turns_up(chosen, situation):
             return 1
         before = (_carried(situation) or Carried()).doubted
         # Once nothing older can be asked, doubting on would mean never to ask again.

@@ -75,7 +75,10 @@ class DoubtRule:
         doubts = _doubts(situation)
         if doubts is None or candidate.occlusion_score <= 0 or not _has_mask(candidate):
             return False
-        if self.alibi.suspects(candidate, _of_alibi(situation)):
+        of_alibi = _of_alibi(situation)
+        if not self.alibi.may_follow(of_alibi):
+            return False
+        if self.alibi.turns_up(candidate, of_alibi):
             return True
         rests = doubts.audited is not None and abs(situation.frame_idx - doubts.audited) <= self.pause
         doubtful = candidate.occlusion_score < self.unsure or likeness(candidate, doubts.looks) < self.unlike

@@ -104,7 +104,8 @@ class TrackingPredictor(InteractivePredictor):
     ) -> list[tuple[int, list[Any], Tensor]]:
         """Track the next frame of a stream.
 
-        Objects and prompts may be added between two calls, on any of the newest 16 (`held_frames.NUM_HELD_FRAMES`).
+        Objects and prompts may be added between two calls, on any of the newest 16
+        (`held_frames.NUM_HELD_FRAMES`; where a policy follows masks backwards, on any it can reach).
         Scores (`get_scores`) can be read until the next call, and of the newest 32 frames after it.
 
         Args:

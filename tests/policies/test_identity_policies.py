@@ -160,6 +160,22 @@ def test_doubt_ends_when_nothing_older_can_be_asked() -> None:
     assert relied_on == [0.0, 0.0, 0.0, 0.0, 1.0, 1.0, 1.0], "with the jump five frames are doubted"
 
 
+def test_what_is_followed_is_bounded() -> None:
+    """A mask that flickers from one thing to another is suspicious on every frame, and followed on some."""
+    rule = AlibiRule(allowance=2.0, reserve=20)
+    doubt, carried, followed = DoubtRule(alibi=rule), Carried(mask_to_text(LEFT)), []
+    for k in range(40):
+        chosen = candidate((RIGHT, LEFT)[k % 2])
+        suspicious = rule.suspects(chosen, situation(carried))
+        assert rule.turns_up(chosen, situation(carried))
+        assert doubt.suspects(chosen, situation(Doubts(carried))) == suspicious
+        if suspicious:
+            followed.append(k)
+            chosen = candidate((RIGHT, LEFT)[k % 2], sighting=seen(0.4))  # of frame 20, found on frame 12
+        carried = rule.advance(chosen, situation(carried))
+    assert followed == [0, 1, 2, 3, *range(7, 40, 4)], "8 frames each: the reserve at once, then two a frame"
+
+
 @pytest.mark.parametrize(
     ("sighting", "says", "score"),
     [
@@ -188,16 +204,16 @@ def test_what_a_sighting_means(sighting: Sighting, says: str, score: float) -> N
 def test_a_rival_is_known_while_it_moves_on() -> None:
     refused = replace(candidate(RIGHT, sighting=seen(0.0)), occlusion_score=-4.0)
     carried = RULE.advance(refused, situation(Carried(mask_to_text(LEFT))))
-    assert carried == Carried("", mask_to_text(RIGHT))
+    assert carried == Carried("", mask_to_text(RIGHT), debt=8.0), "followed from frame 20 to 12"
     # It has moved by a pixel: it is refused before anything is followed; the object elsewhere is not.
     moved = columns(8, 9, 10)
     proposed = RULE.propose([candidate(moved), candidate(LEFT)], situation(carried))
     assert [c.occlusion_score for c in proposed] == [-4.0, 4.0]
     after = RULE.advance(proposed[0], situation(carried))
-    assert after == Carried("", mask_to_text(moved))
+    assert after == Carried("", mask_to_text(moved), debt=5.0)
     # A confirmed mask ends it.
     confirmed = candidate(LEFT, sighting=seen(0.9))
-    assert RULE.advance(confirmed, situation(after)) == Carried(mask_to_text(LEFT), "")
+    assert RULE.advance(confirmed, situation(after)) == Carried(mask_to_text(LEFT), "", debt=10.0)
 
 
 def test_a_rival_out_of_sight_is_forgotten() -> None:
@@ -206,7 +222,7 @@ def test_a_rival_out_of_sight_is_forgotten() -> None:
     still_there = candidate(columns(8, 9, 10))
     assert RULE.propose([still_there], situation(refused))[0].occlusion_score == -4.0
     moved_on = RULE.advance(RULE.propose([still_there], situation(refused))[0], situation(refused))
-    assert moved_on == Carried("", mask_to_text(columns(8, 9, 10)))
+    assert moved_on == Carried("", mask_to_text(columns(8, 9, 10)), debt=5.0)
     for without in (candidate(NOTHING, occlusion_score=-3.0), candidate(LEFT)):
         later = RULE.advance(without, situation(moved_on))
         assert not later.rival
@@ -332,7 +348,7 @@ def test_what_a_doubting_pathway_carries_and_notes() -> None:
     first = DOUBT.advance(candidate(looks=(2.0, 0.0)), situation())
     assert first == Doubts(Carried(mask_to_text(LEFT)), Looks((2.0, 0.0)), None)
     audited = DOUBT.advance(candidate(looks=(3.0, 4.0), sighting=seen(0.9)), situation(first))
-    assert audited == Doubts(Carried(mask_to_text(LEFT)), Looks((2.0, 0.0), pytest.approx(0.6), 1), 20)
+    assert audited == Doubts(Carried(mask_to_text(LEFT), debt=8.0), Looks((2.0, 0.0), pytest.approx(0.6), 1), 20)
     assert DOUBT.note(candidate(looks=(3.0, 4.0)), [], situation(first)) == (0.0, 1.0, pytest.approx(0.6))
     assert DOUBT.note(candidate(occlusion_score=-2.0), [], situation(first)) == (0.0, 1.0, 0.0)
     certain = literal_frames.Frame(3, note=(0.0, 1.0, 0.92))
