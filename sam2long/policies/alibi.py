@@ -9,7 +9,7 @@ it moves on. If it lands on the object it is confirmed; if it vanishes on the wa
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any, NamedTuple
 
 from sam2long.policies.numbers import Mask, mask_from_text, mask_iou, mask_to_text, not_visible
@@ -73,12 +73,12 @@ class AlibiRule:
             propose=self.propose,
             note=self.note,
             advance=self.advance,
-            audit=self.audit(self.suspects, self.is_certain, self.judge),
+            audit=self.following(Audit(self.suspects, self.is_certain, self.judge)),
         )
 
-    def audit(self, suspects: Any, is_certain: Any, judge: Any) -> Audit:
-        """An audit that follows as far as the rule says."""
-        return Audit(suspects, is_certain, judge, reach=self.reach, lost=self.unbroken, unseen=self.in_sight)
+    def following(self, audit: Audit) -> Audit:
+        """The audit, following masks as far as the rule says."""
+        return replace(audit, reach=self.reach, lost=self.unbroken, unseen=self.in_sight)
 
     def propose(self, candidates: Sequence[Candidate], situation: Situation) -> Sequence[Candidate]:
         """The decoder's candidates; one that overlaps the rival of the frame before is the rival: not the object."""

@@ -16,7 +16,7 @@ import numpy as np
 
 from sam2long.policies.alibi import AlibiRule, Carried
 from sam2long.policies.appearance import AppearanceRule, Looks, appearance_of, similarity
-from sam2long.search.policy import Note, Policy, Situation
+from sam2long.search.policy import Audit, Note, Policy, Situation
 from sam2long.search.selection import Candidate
 
 
@@ -63,7 +63,7 @@ class DoubtRule:
             across=self.across,
             note=self.note,
             advance=self.advance,
-            audit=self.alibi.audit(self.suspects, self.is_certain, self.judge),
+            audit=self.alibi.following(Audit(self.suspects, self.is_certain, self.judge)),
         )
 
     def propose(self, candidates: Sequence[Candidate], situation: Situation) -> Sequence[Candidate]:

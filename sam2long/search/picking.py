@@ -82,14 +82,14 @@ class Picking:
         self._slots = slots
         self._policy = policy
         self._config = config
-        self._chosen: list[Candidate] = []
+        self._chosen: list[tuple[Candidate, Pick]] = []
         self.considered: list[Candidate] = []
         situations = [Situation(frame_idx, obj_id, slot.score, slot.carry, config) for slot in slots]
         self._decoded = decoded = [_decoded(slot_idx, slot) for slot_idx, slot in enumerate(slots)]
         if policy.uncertain is not None and any(map(policy.uncertain, decoded, situations)):
             self._decoded = [[_uncertain(candidate) for candidate in of_slot] for of_slot in decoded]
         uncertain = not is_certain([candidate for of_slot in self._decoded for candidate in of_slot], config)
-        self._situations = [replace(situation, uncertain=uncertain) for situation in situations]
+        self._situations = [replace(s, uncertain=True) for s in situations] if uncertain else situations
 
     def of_first_step(self) -> list[Pick]:
         """SAM 2's own step: all slots share the root and take its mask of best predicted IoU; no score is added."""
@@ -109,25 +109,25 @@ class Picking:
         chosen = list(self._policy.select(self.considered, self._config))
         if len(chosen) != num_slots:
             raise ValueError(f"select= must return num_pathways={num_slots} candidates, it returned {len(chosen)}")
-        self._chosen = chosen
-        return [self._pick(candidate) for candidate in chosen]
+        self._chosen = [(candidate, self._pick(candidate)) for candidate in chosen]
+        return [pick for _, pick in self._chosen]
 
     def suspects(self) -> list[Pick]:
         """The distinct picks of `of_step` that the policy's audit wants followed backwards."""
         audit = self._policy.audit
         if audit is None:
             return []
-        return list(dict.fromkeys(self._pick(c) for c in self._chosen if audit.suspects(c, self._situation(c))))
+        return list(dict.fromkeys(pick for c, pick in self._chosen if audit.suspects(c, self._situation(c))))
 
     def after_audit(self, sightings: Mapping[Pick, Sighting]) -> list[Pick]:
         """One pick per slot, now that suspects were followed backwards; the order is that of `of_step`.
 
         Only where the audit changed a score the slots are put in order anew, best first; ties stay as they were.
         """
-        judged = [self._judged(candidate, sightings.get(self._pick(candidate))) for candidate in self._chosen]
-        if [candidate.score for candidate in judged] != [candidate.score for candidate in self._chosen]:
-            judged.sort(key=lambda candidate: -candidate.score)
-        return [self._pick(candidate) for candidate in judged]
+        picks = [self._judged(candidate, pick, sightings.get(pick)) for candidate, pick in self._chosen]
+        if [pick.score for pick in picks] != [pick.score for _, pick in self._chosen]:
+            picks.sort(key=lambda pick: -pick.score)
+        return picks
 
     def _weighed(self, candidate: Candidate) -> Candidate:
         weigh = self._policy.weigh
@@ -135,12 +135,12 @@ class Picking:
             return candidate
         return replace(candidate, score=candidate.score + weigh(candidate, self._situation(candidate)))
 
-    def _judged(self, suspect: Candidate, sighting: Sighting | None) -> Candidate:
+    def _judged(self, suspect: Candidate, pick: Pick, sighting: Sighting | None) -> Pick:
         audit = self._policy.audit
         if audit is None or sighting is None:
-            return suspect
+            return pick
         seen = replace(suspect, evidence=replace(suspect.evidence, sighting=sighting))
-        return audit.judge(seen, self._situation(suspect))
+        return self._pick(audit.judge(seen, self._situation(suspect)))
 
     def _situation(self, candidate: Candidate) -> Situation:
         return self._situations[candidate.slot_idx]

@@ -26,8 +26,8 @@ class Sighting:
     """Where a mask was followed to, backwards, and what the object's pathway had answered there.
 
     Attributes:
-        frame_idx: the frame it was to be followed to; where `continuity` or
-            `occlusion_score` is too small it was given up before, and the rest is about the frame where it was.
+        frame_idx: the frame it was to be followed to; where `continuity` or `occlusion_score` is too small it was given
+            up before, and the rest is about the frame where it was.
         overlap: IoU of what was found there with the pathway's own mask.
         area: of what was found there, in low-res pixels.
         continuity: least IoU of successive masks on the way; 0 where it vanished in between.
