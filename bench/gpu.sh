@@ -4,6 +4,7 @@
 # that is lent for one command: the folder that comes back). Tables are written as figures come in.
 #   bench/gpu.sh [OUT_DIR]         PYTHON=python3 by default; REVISION names the revision where .git is not there;
 #                                  BUDGET=470 seconds for all steps together: what it leaves no time for is skipped
+#                                  ONLY=compiled: steps of that name alone; compiling `large` takes eight minutes: BUDGET=580
 set -uo pipefail
 cd "$(dirname "$0")/.."
 PYTHON=${PYTHON:-python3}
@@ -17,6 +18,7 @@ speed() { "$PYTHON" -W ignore -m sam2long bench speed --device cuda --config con
 export -f speed; export PYTHON
 step() { # step SECONDS NAME COMMAND...: a step that fails or overruns its share does not stop the others
   local left=$((${BUDGET:-470} - SECONDS)) limit=$1 name=$2 begin=$SECONDS; shift 2
+  [[ $name == *"${ONLY:-}"* ]] || return
   if [ $left -lt 10 ]; then failed=1; echo "== $name: skipped, no time left"; return; fi
   [ "$limit" -le $left ] || limit=$left
   timeout -s INT -k 10 "$limit" bash -c '"$@"' _ "$@"; local code=$?
@@ -34,7 +36,7 @@ step 100 "large, eager and captured, 1 object" speed --frames 60 --rounds 2 --ca
 step 90 "large, eager and captured, 5 objects" speed --frames 40 --objects 5 --rounds 2 --captured --no-launches -o "$OUT/speed-$card-large-5.json"
 # the same kernels of libraries for all: SAM 2's `max-autotune` would also try Triton's, which takes minutes to compile
 export TORCHINDUCTOR_MAX_AUTOTUNE_GEMM_BACKENDS=ATEN TORCHINDUCTOR_MAX_AUTOTUNE_CONV_BACKENDS=ATEN
-step 200 "large, compiled, 1 object" speed --frames 60 --rounds 2 --compiled --regime shared --no-launches -o "$OUT/speed-$card-large-compiled-1.json"
+step 570 "large, compiled, 1 object" speed --frames 60 --rounds 2 --compiled --regime shared --no-launches -o "$OUT/speed-$card-large-compiled-1.json"
 step 120 "compiled parity" "$PYTHON" -m pytest -q -p no:cacheprovider \
   tests/tracking/test_cuda.py::test_compiled_mode_agrees_with_eager
 exit $failed

@@ -6,6 +6,7 @@ import warnings
 from typing import Any
 
 import torch
+from torch import Tensor
 
 from sam2long.config import MemoryTreeLike
 from sam2long.frames import ModelFrames, open_frames
@@ -209,7 +210,12 @@ class SAM2LongVideoPredictorVOS(SAM2LongVideoPredictor, SAM2VideoPredictorVOS):
     """`SAM2LongVideoPredictor` with all components compiled, as `SAM2VideoPredictorVOS` compiles them.
 
     The first frames of every new batch size are slow. With CUDA graphs the outputs of a component live in
-    buffers that its next call writes again; what outlives a call is cloned, here and in SAM 2's class.
+    buffers that the next call of any writes again; what outlives a call is cloned, here and in SAM 2's class.
     """
 
     reuses_buffers = True
+
+    def _prepare_memory_conditioned_features(self, *args: Any, **kwargs: Any) -> Tensor:
+        """SAM 2's, cloned: its class hands it on beyond a call of the prompt encoder, which PyTorch 2.11 refuses."""
+        features: Tensor = super()._prepare_memory_conditioned_features(*args, **kwargs)
+        return features.clone()

@@ -106,6 +106,8 @@ class SpeedModels:
     def compiled(self) -> tuple[SAM2VideoPredictor, SAM2LongVideoPredictor]:
         """SAM 2's compiled predictor, and ours around its modules: compiling changes them in place."""
         sam2 = self._build("SAM2VideoPredictorVOS", "++model.compile_image_encoder=true")
+        # SAM 2 alone stops here: it reads this output after the prompt encoder's call, which has overwritten it.
+        sam2.memory_attention.register_forward_hook(lambda _module, _args, features: features.clone())
         return sam2, self._around(sam2)
 
     @contextmanager

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import functools
+from collections.abc import Callable
 from types import SimpleNamespace
 from typing import Any
 
@@ -11,6 +12,7 @@ import pytest
 import torch
 from sam2.sam2_video_predictor import SAM2VideoPredictorVOS
 from support import build_golden, moving_disks, prompts
+from torch.utils._pytree import tree_leaves, tree_map
 
 from sam2long import MemoryTreeConfig, SAM2LongVideoPredictor, SAM2LongVideoPredictorVOS
 from sam2long.model import modules
@@ -60,6 +62,49 @@ def test_padded_batches_agree_with_eager(dynamo_only: Any, monkeypatch: pytest.M
     assert len(sizes) >= 3
     assert dynamo_only["stats"]["unique_graphs"] > 0
     assert not dynamo_only["graph_break"]
+
+
+@pytest.fixture
+def cuda_graphs(monkeypatch: pytest.MonkeyPatch) -> Any:
+    """torch.compile as CUDA graphs have it: what a compiled function gave is lost once any of them is called again."""
+    given: list[torch.Tensor] = []
+
+    def compiled(function: Callable[..., Any], **_: Any) -> Callable[..., Any]:
+        def replay(*args: Any, **kwargs: Any) -> Any:
+            with torch.inference_mode():
+                while given:
+                    given.pop().fill_(torch.nan)
+            output = tree_map(lambda x: x.clone() if isinstance(x, torch.Tensor) else x, function(*args, **kwargs))
+            given.extend(x for x in tree_leaves(output) if isinstance(x, torch.Tensor) and x.is_floating_point())
+            return output
+
+        return replay
+
+    monkeypatch.setattr(torch, "compile", compiled)
+    return given
+
+
+ALL, ENCODER = {"vos_optimized": True}, {"hydra_overrides_extra": ["++model.compile_image_encoder=true"]}
+
+
+@pytest.mark.parametrize("num_pathways", [1, 3])
+@pytest.mark.parametrize("compiled", [ALL, ENCODER], ids=["all", "encoder"])
+def test_nothing_is_read_from_buffers_that_were_written_again(
+    cuda_graphs: list[torch.Tensor], compiled: dict[str, Any], num_pathways: int
+) -> None:
+    """Prompts, a correction in the light of memory, and tracking on from it."""
+    clip = moving_disks(8)
+    tree = MemoryTreeConfig(num_pathways=num_pathways, uncertainty_threshold=100.0)
+    passes = []
+    for predictor in (build_golden(), build_golden(**compiled)):
+        state = predictor.init_state(clip[0], memory_tree=tree)
+        prompts(clip)["two objects"](predictor, state)
+        masks = [logits.clone() for _, _, logits in predictor.propagate_in_video(state)]
+        corrected = predictor.add_new_points_or_box(state, 4, 3, points=[[20.0, 20.0]], labels=[0])[2].clone()
+        passes.append([*masks, corrected, *(logits.clone() for _, _, logits in predictor.propagate_in_video(state))])
+    assert cuda_graphs
+    for expected, got in zip(*passes, strict=True):
+        torch.testing.assert_close(got, expected, atol=1e-2, rtol=1e-3)
 
 
 def test_from_sam2_of_a_compiled_predictor_is_compiled(dynamo_only: Any) -> None:
