@@ -166,5 +166,6 @@ def combined(name: str, *policies: Policy) -> Policy:
         uncertain=parts.uncertain if any(policy.uncertain for policy in policies) else None,
         weigh=parts.weigh if any(policy.weigh for policy in policies) else None,
         across=parts.across if any(policy.across for policy in policies) else None,
+        anchors_wait=any(policy.anchors_wait for policy in policies),
         needs=tuple(dict.fromkeys(module for policy in policies for module in policy.needs)),
     )

@@ -12,6 +12,7 @@ newest is read as recent, too: it alone says where the object is.
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import replace
 from statistics import median
 from typing import Any
 
@@ -102,3 +103,5 @@ POLICY = Policy(
     remember=remember_told_apart,
     needs=("scipy",),
 )
+# Anchors count as such once no rival pathway disputes their frames.
+WAITING = replace(POLICY, name="distractor-waits", anchors_wait=True)

@@ -9,7 +9,7 @@ maskness. Published for SAM 2 B+ on MOSEv2: +3.3 J&F from the anchors, +0.9 from
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 from sam2long.config import MemoryTreeConfig
@@ -57,3 +57,5 @@ class AnchorsBeforeAbsence:
 
 
 POLICY = Policy("reappearance", frozenset({"maskness"}), note=note_quality, remember=AnchorsBeforeAbsence())
+# Anchors count as such once no rival pathway disputes their frames.
+WAITING = replace(POLICY, name="reappearance-waits", anchors_wait=True)

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Hashable, Mapping, Sequence
+from collections.abc import Callable, Hashable, Mapping, Sequence
 from dataclasses import replace
+from functools import partial
 from typing import Any, NamedTuple
 
 from sam2long.config import MemoryTreeConfig
@@ -84,12 +85,20 @@ class Picking:
         self._config = config
         self._chosen: list[tuple[Candidate, Pick]] = []
         self.considered: list[Candidate] = []
-        situations = [Situation(frame_idx, obj_id, slot.score, slot.carry, config) for slot in slots]
-        self._decoded = decoded = [_decoded(slot_idx, slot) for slot_idx, slot in enumerate(slots)]
-        if policy.uncertain is not None and any(map(policy.uncertain, decoded, situations)):
-            self._decoded = [[_uncertain(candidate) for candidate in of_slot] for of_slot in decoded]
+        self._decoded = [_decoded(slot_idx, slot) for slot_idx, slot in enumerate(slots)]
+        situate = partial(Situation, frame_idx, obj_id, config=config)
+        if policy.uncertain is not None:
+            asked = self._in_situations(situate, uncertain=False)
+            if any(map(policy.uncertain, self._decoded, asked)):
+                self._decoded = [[_uncertain(candidate) for candidate in of_slot] for of_slot in self._decoded]
         uncertain = not is_certain([candidate for of_slot in self._decoded for candidate in of_slot], config)
-        self._situations = [replace(s, uncertain=True) for s in situations] if uncertain else situations
+        self._situations = self._in_situations(situate, uncertain=uncertain)
+
+    def _in_situations(self, situate: Callable[..., Situation], *, uncertain: bool) -> list[Situation]:
+        return [
+            situate(parent_score=slot.score, carry=slot.carry, uncertain=uncertain, decoded=decoded)
+            for slot, decoded in zip(self._slots, self._decoded, strict=True)
+        ]
 
     def of_first_step(self) -> list[Pick]:
         """SAM 2's own step: all slots share the root and take its mask of best predicted IoU; no score is added."""

@@ -56,6 +56,7 @@ class Situation:
         config: the tree's settings.
         uncertain: whether the frame is uncertain, by what all slots say (`selection.is_certain`). It is False where
             `uncertain` of a policy is asked: its answer is a part of this one.
+        decoded: the decoder's candidates of the slot.
     """
 
     frame_idx: int
@@ -64,6 +65,7 @@ class Situation:
     carry: Hashable
     config: MemoryTreeConfig
     uncertain: bool = False
+    decoded: Sequence[Candidate] = ()
 
 
 ProposeFunction = Callable[[Sequence[Candidate], Situation], Sequence[Candidate]]
@@ -135,6 +137,8 @@ class Policy:
         uncertain: (the decoder's candidates of one slot, situation) -> whether the frame is uncertain, whatever the
             occlusion scores say; one slot's word is enough.
         needs: modules of the extra `policies` that its functions import.
+        anchors_wait: whether an anchor whose frame is not decided, so that a rival pathway disputes it, is read as a
+            recent frame is, in its order, until it is decided. Default: it is read as an anchor at once.
     """
 
     name: str = "custom"
@@ -149,6 +153,7 @@ class Policy:
     uncertain: UncertainFunction | None = None
     weigh: WeighFunction | None = None
     across: Callable[[Hashable], Hashable] | None = None
+    anchors_wait: bool = False
 
     def __post_init__(self) -> None:
         object.__setattr__(self, "wants", frozenset(self.wants))

@@ -99,6 +99,17 @@ class MemoryTree(Generic[MemoryT, OutputT]):
         """The distinct nodes the slots point to, best first."""
         return list(dict.fromkeys(self.slots))
 
+    def settled(self, memory: Memory[Any]) -> Memory[Any]:
+        """The memory of a tip as it is read while anchors on pending frames wait: they are recent frames, in order."""
+        order = {frame.frame_idx: place for place, frame in enumerate(self.pending)}
+        waiting = [anchor for anchor in memory.anchors if anchor.frame_idx in order]
+        if not waiting:
+            return memory
+        anchors = tuple(anchor for anchor in memory.anchors if anchor.frame_idx not in order)
+        recent = sorted((*memory.recent, *waiting), key=lambda frame: order.get(frame.frame_idx, -1))
+        once = {frame.frame_idx: frame for frame in recent}  # a frame may be recent besides
+        return Memory(anchors, tuple(once.values()), memory.aside)
+
     def grow(self, frame_idx: int, slots: Sequence[MemoryNode[MemoryT, OutputT]]) -> None:
         """Move to the next frame: `slots` are children of the present tips, in their new slot order."""
         old_tips, self.slots = self.tips, list(slots)

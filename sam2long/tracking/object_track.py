@@ -113,7 +113,9 @@ class ObjectTrack:
     def step(self, frame_idx: int) -> Step:
         """Begin a frame: what the pathways attend to on it."""
         tree = self.tree or self._plant(frame_idx)
-        pathways = [self.past.memories.of_pathway(frame_idx, tip.remembered, tip.anchors) for tip in tree.tips]
+        wait = self._settings.policy.anchors_wait
+        read = [tree.settled(tip.memory) if wait else tip.memory for tip in tree.tips]
+        pathways = [self.past.memories.of_pathway(frame_idx, memory.recent, memory.anchors) for memory in read]
         for pathway in pathways:
             for memory in self._bank.spatial_memories(pathway):  # older frames only point
                 self.past.restore(memory)

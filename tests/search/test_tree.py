@@ -5,6 +5,7 @@ from __future__ import annotations
 import gc
 import math
 import weakref
+from typing import NamedTuple
 
 import pytest
 from hypothesis import given
@@ -184,3 +185,25 @@ def test_against_a_naive_tree(num_pathways: int, steps: list[tuple[int, bool]], 
     tree.decide_all()
     out += decided(tree)
     assert out == list(histories[0])
+
+
+class Frame(NamedTuple):
+    frame_idx: int
+
+
+def test_anchors_on_pending_frames_wait_among_the_recent_ones() -> None:
+    tree = plant()
+    grow(tree, 8, [0, 1, 2], [0, 0, 0])
+    assert decided(tree) == ["8.0"]
+    for t in (7, 6, 5):  # time may run backwards; from frame 7 on two pathways stay apart
+        grow(tree, t, [0, 1, 2], [0, 1, 1])
+    assert decided(tree) == []
+    nine, eight, seven, six, five = (Frame(t) for t in (9, 8, 7, 6, 5))
+    memory = Memory((nine, seven), (eight, six, five), (nine,))
+    assert tree.settled(memory) == Memory((nine,), (eight, seven, six, five), (nine,))
+    twice = Memory((nine, five), (eight, five))
+    assert tree.settled(twice) == Memory((nine,), (eight, five)), "the newest is read as both: it waits as one"
+    assert tree.settled(Memory((nine, eight), (six,))) == Memory((nine, eight), (six,))
+    tree.decide_all()
+    assert len(decided(tree)) == 3
+    assert tree.settled(memory) == memory
