@@ -23,7 +23,8 @@ from sam2long.state.tracked_frames import TrackedFrame
 
 # How many numbers each policy notes of a frame.
 NOTES = {"identity": 5, "reappearance": 1, "distractor": 2, "motion": 1, "presence": 1, "alibi": 2, "doubt": 3}
-CARRIES = {"identity", "distractor", "motion", "appearance", "alibi", "doubt", "scene-cut"}
+NOTES |= {f"{name}-waits": NOTES[name] for name in ("reappearance", "distractor")}
+CARRIES = {"identity", "distractor", "distractor-waits", "motion", "appearance", "alibi", "doubt", "scene-cut"}
 NUM_YIELDED = 4
 
 
