@@ -84,6 +84,15 @@ class StepwisePredictor(SAM2VideoPredictor):
             )
         return HypothesisModel(self, bank, modules, policy.wants)
 
+    def forward_image(self, img_batch: Tensor) -> dict[str, Any]:
+        """SAM 2's, cloned where the encoder is compiled: CUDA graphs write outputs again, features are kept."""
+        output: dict[str, Any] = super().forward_image(img_batch)
+        # `compile_image_encoder` puts a compiled `forward` on the module; SAM 2's compiled predictor clones by itself.
+        if "forward" in vars(self.image_encoder) and not self.reuses_buffers:
+            for name in ("backbone_fpn", "vision_pos_enc"):
+                output[name] = [level.clone() for level in output[name]]
+        return output
+
     def encode_images(self, images: Tensor) -> dict[str, Any]:
         """SAM 2's `forward_image`, or what it launched before.
 

@@ -80,9 +80,11 @@ class DoubtRule:
 
     def _looks_like_a_rival(self, candidate: Candidate, situation: Situation) -> bool:
         doubts = _doubts(situation)
-        if doubts is None or not doubts.rivals or not self.alibi.turns_up(candidate, _of_alibi(situation)):
+        # The cheap question first: while nothing is doubtful, masks are not compared.
+        if doubts is None or not doubts.rivals or not self._is_doubtful(candidate, doubts):
             return False
-        return self._is_doubtful(candidate, doubts) and self.rivals.is_one(candidate, doubts.looks, doubts.rivals)
+        turns_up = self.alibi.turns_up(candidate, _of_alibi(situation))
+        return turns_up and self.rivals.is_one(candidate, doubts.looks, doubts.rivals)
 
     def _is_doubtful(self, candidate: Candidate, doubts: Doubts) -> bool:
         return candidate.occlusion_score < self.unsure or likeness(candidate, doubts.looks) < self.unlike
@@ -148,8 +150,8 @@ def _doubts(situation: Situation) -> Doubts | None:
 
 
 def _as_doubts(carry: Hashable) -> Doubts | None:
-    if not isinstance(carry, tuple) or len(carry) != len(Doubts()):
-        return None
+    if not isinstance(carry, tuple) or len(carry) != len(Doubts()) or isinstance(carry[0], str):
+        return None  # another policy's
     alibi, looks, audited, rivals = carry
     return Doubts(Carried(*alibi) if alibi else None, Looks(*looks) if looks else None, audited, rivals)
 

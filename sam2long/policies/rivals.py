@@ -26,7 +26,7 @@ class RivalsRule:
     """The rule's numbers.
 
     Attributes:
-        count: how many rivals are kept, at most; the oldest goes first.
+        count: how many sightings of rivals are kept, at most, of one rival or of several; the oldest goes first.
         min_occlusion, min_iou: scores that the object's own mask must exceed while they are learned.
         min_area: low-res pixels of a rival, at least.
         size: how many times larger or smaller than the object it may be.

@@ -96,7 +96,7 @@ class Picking:
 
     def _in_situations(self, situate: Callable[..., Situation], *, uncertain: bool) -> list[Situation]:
         return [
-            situate(parent_score=slot.score, carry=slot.carry, uncertain=uncertain, decoded=decoded)
+            situate(parent_score=slot.score, carry=slot.carry, uncertain=uncertain, decoded=tuple(decoded))
             for slot, decoded in zip(self._slots, self._decoded, strict=True)
         ]
 

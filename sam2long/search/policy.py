@@ -65,7 +65,7 @@ class Situation:
     carry: Hashable
     config: MemoryTreeConfig
     uncertain: bool = False
-    decoded: Sequence[Candidate] = ()
+    decoded: tuple[Candidate, ...] = ()
 
 
 ProposeFunction = Callable[[Sequence[Candidate], Situation], Sequence[Candidate]]
@@ -138,7 +138,8 @@ class Policy:
             occlusion scores say; one slot's word is enough.
         needs: modules of the extra `policies` that its functions import.
         anchors_wait: whether an anchor whose frame is not decided, so that a rival pathway disputes it, is read as a
-            recent frame is, in its order, until it is decided. Default: it is read as an anchor at once.
+            recent frame is, in its order, until it is decided; what `remember` dropped for it is gone meanwhile.
+            Default: it is read as an anchor at once.
     """
 
     name: str = "custom"

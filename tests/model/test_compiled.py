@@ -15,8 +15,10 @@ from support import build_golden, moving_disks, prompts
 from torch.utils._pytree import tree_leaves, tree_map
 
 from sam2long import MemoryTreeConfig, SAM2LongVideoPredictor, SAM2LongVideoPredictorVOS
-from sam2long.model import modules
+from sam2long.model import image_features, modules
 from sam2long.model.stepwise import BATCH_SIZES
+from sam2long.search.policy import Audit, Policy, Situation
+from sam2long.search.selection import Candidate, Sighting
 
 BRANCHING = MemoryTreeConfig(uncertainty_threshold=100.0)
 
@@ -90,9 +92,10 @@ ALL, ENCODER = {"vos_optimized": True}, {"hydra_overrides_extra": ["++model.comp
 @pytest.mark.parametrize("num_pathways", [1, 3])
 @pytest.mark.parametrize("compiled", [ALL, ENCODER], ids=["all", "encoder"])
 def test_nothing_is_read_from_buffers_that_were_written_again(
-    cuda_graphs: list[torch.Tensor], compiled: dict[str, Any], num_pathways: int
+    cuda_graphs: list[torch.Tensor], compiled: dict[str, Any], num_pathways: int, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """Prompts, a correction in the light of memory, and tracking on from it."""
+    """Prompts, a correction in the light of memory, and tracking on from it; frames are encoded ahead as on a GPU."""
+    monkeypatch.setattr(image_features, "works_behind_the_host", lambda device: True)
     clip = moving_disks(8)
     tree = MemoryTreeConfig(num_pathways=num_pathways, uncertainty_threshold=100.0)
     passes = []
@@ -105,6 +108,34 @@ def test_nothing_is_read_from_buffers_that_were_written_again(
     assert cuda_graphs
     for expected, got in zip(*passes, strict=True):
         torch.testing.assert_close(got, expected, atol=1e-2, rtol=1e-3)
+
+
+@pytest.mark.parametrize("compiled", [ALL, ENCODER], ids=["all", "encoder"])
+def test_masks_are_followed_back_over_features_that_are_kept(
+    cuda_graphs: list[torch.Tensor], compiled: dict[str, Any]
+) -> None:
+    seen: list[Sighting | None] = []
+
+    def look(suspect: Candidate, situation: Situation) -> Candidate:
+        seen.append(suspect.evidence.sighting)
+        return suspect
+
+    policy = Policy(
+        "watch", audit=Audit(lambda candidate, situation: situation.frame_idx == 7, lambda frame: True, look)
+    )
+    clip = moving_disks(8)
+    for predictor in (build_golden(), build_golden(**compiled)):
+        state = predictor.init_state(clip[0], memory_tree=BRANCHING, policy=policy)
+        predictor.add_new_mask(state, 0, 1, clip[1][0, 0])
+        assert len(list(predictor.propagate_in_video(state))) == 8
+    expected, got = seen[: len(seen) // 2], seen[len(seen) // 2 :]
+    assert expected[0] is not None
+    assert expected[0].area > 0
+    for one, other in zip(expected, got, strict=True):
+        assert one is not None
+        assert other is not None
+        assert other.overlap == pytest.approx(one.overlap, abs=0.05)
+        assert other.area == pytest.approx(one.area, rel=0.05)
 
 
 def test_from_sam2_of_a_compiled_predictor_is_compiled(dynamo_only: Any) -> None:

@@ -96,7 +96,7 @@ def test_what_turns_up_and_looks_like_a_rival_is_silenced(
 )
 def test_a_doubting_pathway_learns_what_it_can_rely_on(chosen: Candidate, alibi: Carried, learned: bool) -> None:
     known = Doubts(alibi, LOOKS)
-    beside = replace(situation(known), decoded=[other(RIGHT, 0), chosen])
+    beside = replace(situation(known), decoded=(other(RIGHT, 0), chosen))
     assert DOUBT.advance(chosen, beside) == DOUBT.advance(chosen, situation(known))._replace(
         rivals=(RIVAL,) if learned else ()
     )
@@ -107,6 +107,10 @@ def test_what_was_refused_is_a_rival(sighting: Sighting | None, refused: bool) -
     silenced = candidate(RIGHT, looks=(0.6, 0.8), occlusion_score=-2.0, sighting=sighting)
     after = DOUBT.advance(silenced, situation(GONE))
     assert after.rivals == ((RIVAL, pytest.approx((0.6, 0.8))) if refused else (RIVAL,))
+
+
+def test_what_another_policy_carried_is_not_read() -> None:
+    assert DOUBT.propose([candidate(RIGHT)], situation(Carried(mask_to_text(LEFT)))) == [candidate(RIGHT)]
 
 
 def test_rivals_hold_across_a_break() -> None:
