@@ -36,7 +36,7 @@ step 100 "large, eager and captured, 1 object" speed --frames 60 --rounds 2 --ca
 step 90 "large, eager and captured, 5 objects" speed --frames 40 --objects 5 --rounds 2 --captured --no-launches -o "$OUT/speed-$card-large-5.json"
 # the same kernels of libraries for all: SAM 2's `max-autotune` would also try Triton's, which takes minutes to compile
 export TORCHINDUCTOR_MAX_AUTOTUNE_GEMM_BACKENDS=ATEN TORCHINDUCTOR_MAX_AUTOTUNE_CONV_BACKENDS=ATEN
-step 570 "large, compiled, 1 object" speed --frames 60 --rounds 2 --compiled --regime shared --no-launches -o "$OUT/speed-$card-large-compiled-1.json"
 step 120 "compiled parity" "$PYTHON" -m pytest -q -p no:cacheprovider \
   tests/tracking/test_cuda.py::test_compiled_mode_agrees_with_eager
+step 570 "large, compiled, 1 object" speed --frames 60 --rounds 2 --compiled --regime shared --no-launches -o "$OUT/speed-$card-large-compiled-1.json"
 exit $failed

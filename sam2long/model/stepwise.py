@@ -84,11 +84,15 @@ class StepwisePredictor(SAM2VideoPredictor):
             )
         return HypothesisModel(self, bank, modules, policy.wants)
 
+    @property
+    def encoder_is_compiled(self) -> bool:
+        """Whether SAM 2's `compile_image_encoder` has put a compiled `forward` on the module."""
+        return "forward" in vars(self.image_encoder)
+
     def forward_image(self, img_batch: Tensor) -> dict[str, Any]:
         """SAM 2's, cloned where the encoder is compiled: CUDA graphs write outputs again, features are kept."""
         output: dict[str, Any] = super().forward_image(img_batch)
-        # `compile_image_encoder` puts a compiled `forward` on the module; SAM 2's compiled predictor clones by itself.
-        if "forward" in vars(self.image_encoder) and not self.reuses_buffers:
+        if self.encoder_is_compiled and not self.reuses_buffers:  # SAM 2's compiled predictor clones by itself
             for name in ("backbone_fpn", "vision_pos_enc"):
                 output[name] = [level.clone() for level in output[name]]
         return output

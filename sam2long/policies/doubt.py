@@ -150,7 +150,7 @@ def _doubts(situation: Situation) -> Doubts | None:
 
 
 def _as_doubts(carry: Hashable) -> Doubts | None:
-    if not isinstance(carry, tuple) or len(carry) != len(Doubts()) or isinstance(carry[0], str):
+    if not isinstance(carry, tuple) or len(carry) != len(Doubts()) or not isinstance(carry[0], tuple | None):
         return None  # another policy's
     alibi, looks, audited, rivals = carry
     return Doubts(Carried(*alibi) if alibi else None, Looks(*looks) if looks else None, audited, rivals)

@@ -2,9 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Hashable, Mapping, Sequence
+from collections.abc import Hashable, Mapping, Sequence
 from dataclasses import replace
-from functools import partial
 from typing import Any, NamedTuple
 
 from sam2long.config import MemoryTreeConfig
@@ -83,20 +82,21 @@ class Picking:
         self._slots = slots
         self._policy = policy
         self._config = config
+        self._frame_idx = frame_idx
+        self._obj_id = obj_id
         self._chosen: list[tuple[Candidate, Pick]] = []
         self.considered: list[Candidate] = []
         self._decoded = [_decoded(slot_idx, slot) for slot_idx, slot in enumerate(slots)]
-        situate = partial(Situation, frame_idx, obj_id, config=config)
-        if policy.uncertain is not None:
-            asked = self._in_situations(situate, uncertain=False)
-            if any(map(policy.uncertain, self._decoded, asked)):
-                self._decoded = [[_uncertain(candidate) for candidate in of_slot] for of_slot in self._decoded]
+        ask = policy.uncertain
+        if ask is not None and any(map(ask, self._decoded, self._situations_of(uncertain=False))):
+            self._decoded = [[_uncertain(candidate) for candidate in of_slot] for of_slot in self._decoded]
         uncertain = not is_certain([candidate for of_slot in self._decoded for candidate in of_slot], config)
-        self._situations = self._in_situations(situate, uncertain=uncertain)
+        self._situations = self._situations_of(uncertain=uncertain)
 
-    def _in_situations(self, situate: Callable[..., Situation], *, uncertain: bool) -> list[Situation]:
+    def _situations_of(self, *, uncertain: bool) -> list[Situation]:
+        frame_idx, obj_id, config = self._frame_idx, self._obj_id, self._config
         return [
-            situate(parent_score=slot.score, carry=slot.carry, uncertain=uncertain, decoded=tuple(decoded))
+            Situation(frame_idx, obj_id, slot.score, slot.carry, config, uncertain, tuple(decoded))
             for slot, decoded in zip(self._slots, self._decoded, strict=True)
         ]
 

@@ -61,8 +61,7 @@ class SessionPredictor(StepwisePredictor):
         self.choose_memory = choose_memory
         self.policy = load_policy(policy)
         self.keep_alternatives = keep_alternatives
-        # With `compile_image_encoder` SAM 2 puts a compiled `forward` on the module.
-        compiled = self.reuses_buffers or "forward" in vars(self.image_encoder)
+        compiled = self.reuses_buffers or self.encoder_is_compiled
         self.capture = checked_capture(capture, compiled=compiled, encode_ahead=self.encode_ahead)
         check_model_suits_tree(self, self.memory_tree)
 
