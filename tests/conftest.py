@@ -7,6 +7,7 @@ import os
 import numpy as np
 import pytest
 import torch
+from hypothesis import HealthCheck, settings
 from PIL import Image
 from sam2.sam2_video_predictor import SAM2VideoPredictor
 from support import build_golden, build_sam2_golden, captured_golden, moving_disks
@@ -17,6 +18,9 @@ from sam2long import SAM2LongVideoPredictor
 os.environ.setdefault("TQDM_DISABLE", "1")
 # What a failed assertion compared is printed for these modules as for those of tests.
 pytest.register_assert_rewrite("checked_pass", "interaction_calls", "saving_jobs", "three_predictors")
+# What a test asserts must not depend on how busy the machine is.
+settings.register_profile("sam2long", deadline=None, suppress_health_check=[HealthCheck.too_slow])
+settings.load_profile("sam2long")
 torch.set_num_threads(min(2, torch.get_num_threads()))
 
 

@@ -173,12 +173,12 @@ def test_ctrl_c_leaves_no_half_file_under_the_final_name(client: Path, server: S
         preexec_fn=lambda: signal.signal(signal.SIGINT, signal.SIG_DFL),
     )
     part = tmp_path / "sam2_hiera_large.pt.part"
-    deadline = time.monotonic() + 20
+    deadline = time.monotonic() + 60
     while not (part.exists() and part.stat().st_size) and time.monotonic() < deadline:
         time.sleep(0.05)
     assert part.stat().st_size > 0
     os.killpg(process.pid, signal.SIGINT)
-    assert process.wait(timeout=20) != 0
+    assert process.wait(timeout=60) != 0
     assert list(files_in(tmp_path)) == [part.name]
 
     server.cut_after, server.stall = None, False

@@ -48,7 +48,7 @@ def run_on_pipe(video: Path, tmp_path: Path, *options: str) -> int:
     try:
         return main(["track", str(pipe), "-o", str(tmp_path / "out"), *options])
     finally:
-        pouring.join(10)
+        pouring.join(60)
 
 
 @pytest.fixture

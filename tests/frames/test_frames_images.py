@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import cProfile
 import os
-import time
+from collections import Counter
 from pathlib import Path
 
 import numpy as np
@@ -92,15 +93,36 @@ def test_sixteen_bit_images_are_refused_not_clipped(tmp_path: Path) -> None:
         open_frames(tmp_path)[0]
 
 
-def test_opening_ten_thousand_images_decodes_none(tmp_path: Path) -> None:
+def test_opening_ten_thousand_images_decodes_none(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     write_images(tmp_path, ["00000.jpg"])
     for number in range(1, 10_000):
         (tmp_path / f"{number:05d}.jpg").touch()  # empty: decoding one would raise
-    start = time.perf_counter()
+    asked, status_of = [], os.stat
+    monkeypatch.setattr(os, "stat", lambda path, **how: (asked.append(str(path)), status_of(path, **how))[1])
     source = open_frames(tmp_path)
-    assert time.perf_counter() - start < 1.0
+    monkeypatch.undo()
     assert len(source) == 10_000
     assert source.name(9_999) == "09999"
+    # Slow disks: a file's status is asked for once, the first's, which is read, a few times.
+    assert set(Counter(path for path in asked if path.endswith(".jpg")).values()) <= {1, 2, 3}
+    assert Counter(asked)[str(tmp_path / "09999.jpg")] == 1
+    assert len(asked) < 10_020
+
+
+def test_opening_takes_steps_in_proportion_to_the_images(tmp_path: Path) -> None:
+    """Counted, as seconds are the machine's."""
+
+    def steps(number_of_images: int) -> int:
+        folder = tmp_path / str(number_of_images)
+        write_images(folder, ["00000.jpg"])
+        for number in range(1, number_of_images):
+            (folder / f"{number:05d}.jpg").touch()
+        profile = cProfile.Profile()
+        profile.runcall(open_frames, folder)
+        return sum(entry.callcount for entry in profile.getstats())
+
+    fewer, more = steps(1_000), steps(2_000)
+    assert 1_000 < fewer < more < 2.1 * fewer
 
 
 def test_list_of_paths_keeps_its_order_and_names(tmp_path: Path) -> None:

@@ -37,13 +37,13 @@ class Counted(FrameSource):
 
     def _read(self, frame_idx: int) -> np.ndarray:
         self.reads.append((frame_idx, threading.current_thread().name == "sam2long-prefetch"))
-        self.gate.wait(10)
+        self.gate.wait(60)
         if frame_idx in self.broken:
             raise FrameError("counted", frame_idx, "broken")
         return np.full((self.height, self.width, 3), frame_idx, dtype=np.uint8)
 
     def wait_for(self, frames: set[int]) -> None:
-        deadline = time.monotonic() + 10
+        deadline = time.monotonic() + 60
         while not frames <= {frame_idx for frame_idx, _ in self.reads}:
             assert time.monotonic() < deadline, f"{frames} not read, only {self.reads}"
             time.sleep(0.001)
@@ -62,7 +62,7 @@ def prefetch_threads() -> list[threading.Thread]:
 
 
 def wait_until_no_threads() -> None:
-    deadline = time.monotonic() + 10
+    deadline = time.monotonic() + 60
     while prefetch_threads():
         assert time.monotonic() < deadline, "the prefetch thread outlives its owner"
         time.sleep(0.001)

@@ -39,7 +39,7 @@ class TestStreams:
             content = path.read_bytes()
             with pipe.open("wb", buffering=0) as file:
                 file.write(content[: len(content) * 9 // 10])
-                assert go_on.wait(30)
+                assert go_on.wait(60)
                 file.write(content[len(content) * 9 // 10 :])
 
         feeder = threading.Thread(target=feed)

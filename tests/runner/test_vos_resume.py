@@ -71,7 +71,7 @@ def test_a_killed_driver_leaves_nothing_half_done_and_the_rest_is_finished(tmp_p
         workers = tracking_children(job.pid)
         job.kill()
     assert job.returncode == -signal.SIGKILL
-    for _ in range(200):  # workers end with their driver
+    for _ in range(1200):  # workers end with their driver
         if not any(Path(f"/proc/{pid}").exists() for pid in workers):
             break
         time.sleep(0.05)

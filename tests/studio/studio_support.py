@@ -2,6 +2,10 @@
 
 from __future__ import annotations
 
+import threading
+from collections.abc import Iterator
+from contextlib import contextmanager
+
 import numpy as np
 
 from sam2long import MemoryTreeConfig
@@ -31,3 +35,23 @@ def finished(studio: Studio) -> Progress:
     assert progress is not None
     assert progress.outcome == "finished", progress
     return progress
+
+
+@contextmanager
+def held_behind(studio: Studio, num_frames: int) -> Iterator[None]:
+    """Slow a pass down behind its first frames, or on a busy machine it has ended before a test stops it."""
+    free, encoded = threading.Event(), 0
+
+    def hold(module: object, inputs: object) -> None:
+        nonlocal encoded
+        encoded += 1
+        if encoded > num_frames:
+            free.wait(1)
+
+    with studio._looking() as desk:
+        hook = desk.predictor.image_encoder.register_forward_pre_hook(hold)
+    try:
+        yield
+    finally:
+        free.set()
+        hook.remove()

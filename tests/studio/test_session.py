@@ -11,7 +11,7 @@ from typing import Any
 
 import numpy as np
 import pytest
-from studio_support import BLUE, BRANCHING, RED, finished, masks, same
+from studio_support import BLUE, BRANCHING, RED, finished, held_behind, masks, same
 from support import ROOT, build_golden
 
 from sam2long import MemoryTreeConfig, SAM2LongVideoPredictor
@@ -54,13 +54,14 @@ def test_backward_and_both(studio: Studio) -> None:
 
 def test_stop_keeps_what_was_tracked_and_the_page_has_its_turn(studio: Studio) -> None:
     studio.show(None, 0, RED)
-    studio.track("forward", 0)
-    with pytest.raises(ValueError, match="press Stop"):
-        studio.show(1, 0, BLUE)
-    studio.rename(1, "disk")  # names may change meanwhile
-    while (progress := studio.progress()) is not None and progress.done < 3:
-        assert studio.picture(0).jpeg[:2] == b"\xff\xd8"
-    studio.stop()
+    with held_behind(studio, 6):
+        studio.track("forward", 0)
+        with pytest.raises(ValueError, match="press Stop"):
+            studio.show(1, 0, BLUE)
+        studio.rename(1, "disk")  # names may change meanwhile
+        while (progress := studio.progress()) is not None and progress.done < 3:
+            assert studio.picture(0).jpeg[:2] == b"\xff\xd8"
+        studio.stop()
     progress = studio.wait(60)
     assert progress is not None
     assert progress.outcome == "stopped"
@@ -298,10 +299,11 @@ def test_sam2_itself_tracks_with_one_pathway(tmp_path: Path, clip_folder: str) -
     studio = Studio(build_golden(memory_tree=MemoryTreeConfig(num_pathways=1)), tmp_path)
     studio.open(clip_folder)
     studio.show(None, 0, RED)
-    studio.track("forward", 0)
-    while (progress := studio.progress()) is not None and progress.done < 3:
-        studio.picture(0)
-    studio.stop()
+    with held_behind(studio, 6):
+        studio.track("forward", 0)
+        while (progress := studio.progress()) is not None and progress.done < 3:
+            studio.picture(0)
+        studio.stop()
     progress = studio.wait(60)
     assert progress is not None
     assert progress.outcome == "stopped"
