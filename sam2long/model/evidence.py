@@ -90,8 +90,11 @@ def appearance(masks: Tensor, features: ImageFeatures) -> Tensor:
 def _mean_under(masks: Tensor, features: ImageFeatures, level: int) -> Tensor:
     """Mean of one level's features under masks [B, M, h, w]: float32 [B, M, C]."""
     feats = features.vision_feats[level][:, 0].float()  # (HW, C)
-    feats = (feats - feats.mean(dim=0)) / (feats.std(dim=0) + _EPSILON)
+    feats = feats - feats.mean(dim=0)
+    # Several times faster on a CPU than `std`, and as exact about a mean of zero.
+    deviation = (feats.square().sum(dim=0) / (len(feats) - 1)).sqrt()
     height, width = features.feat_sizes[level]
     share = F.adaptive_avg_pool2d(masks.float(), (height, width))  # of each cell, (B, M, H, W)
     share = share.flatten(2)  # (B, M, HW)
-    return (share @ feats) / share.sum(dim=-1, keepdim=True).clamp(min=_EPSILON)
+    mean = (share @ feats) / share.sum(dim=-1, keepdim=True).clamp(min=_EPSILON)
+    return mean / (deviation + _EPSILON)

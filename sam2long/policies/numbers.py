@@ -6,6 +6,7 @@ import math
 import zlib
 from base64 import b64decode, b64encode
 from dataclasses import replace
+from functools import lru_cache
 from typing import Any
 
 import numpy as np
@@ -66,12 +67,14 @@ def mask_to_text(mask: Mask) -> str:
     return f"{height}x{width} {b64encode(zlib.compress(np.packbits(mask).tobytes(), 1)).decode()}"
 
 
+@lru_cache(maxsize=64)
 def mask_from_text(text: str) -> Mask:
-    """What `mask_to_text` was given."""
+    """What `mask_to_text` was given, read-only: a pathway's is asked for several times a frame."""
     shape, data = text.split(" ")
     height, width = map(int, shape.split("x"))
     bits = np.frombuffer(zlib.decompress(b64decode(data)), dtype=np.uint8)
     mask: Mask = np.unpackbits(bits, count=height * width).reshape(height, width).astype(bool)  # (h, w)
+    mask.setflags(write=False)
     return mask
 
 

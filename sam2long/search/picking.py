@@ -118,7 +118,14 @@ class Picking:
         chosen = list(self._policy.select(self.considered, self._config))
         if len(chosen) != num_slots:
             raise ValueError(f"select= must return num_pathways={num_slots} candidates, it returned {len(chosen)}")
-        self._chosen = [(candidate, self._pick(candidate)) for candidate in chosen]
+        # Slots that share a pathway choose the same mask most of the time: it is noted down once.
+        picks: dict[Any, Pick] = {}
+        for candidate in chosen:
+            row, evidence = self._slots[candidate.slot_idx].proposal.row, id(candidate.evidence)
+            alike = (row, evidence, replace(candidate, slot_idx=0))
+            if alike not in picks:
+                picks[alike] = self._pick(candidate)
+            self._chosen.append((candidate, picks[alike]))
         return [pick for _, pick in self._chosen]
 
     def suspects(self) -> list[Pick]:

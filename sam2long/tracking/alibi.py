@@ -46,7 +46,7 @@ class BackwardBatch(Protocol):
         """The memories of the masks that were selected."""
 
 
-@dataclass(slots=True)
+@dataclass(slots=True, eq=False)
 class Suspect:
     """A mask on its way back.
 
@@ -78,6 +78,12 @@ class Suspect:
         """What it attends to, `age` frames back."""
         assert self.origin is not None
         return PathwayMemory([self.origin], [(age, self.origin)], self.remembered, modulated=len(self.remembered) > 0)
+
+    def found(self, mask_logits: Tensor, occlusion_score: float) -> None:
+        """Go on to what was found on the next frame of its way, low-res logits [1, 1, h, w]."""
+        mask = mask_logits > 0
+        self.overlaps.append(_iou(mask, self.mask))
+        self.mask, self.occlusion_score = mask, min(self.occlusion_score, occlusion_score)
 
     def sighting(self) -> Sighting:
         """What was found; waits for the device."""
@@ -158,8 +164,8 @@ class Alibis:
         return None
 
     def _follow(self, frame_idx: int, present: ImageFeatures, suspects: list[Suspect]) -> None:
-        age, due = 0, list(suspects)
-        while due := [s for s in due if abs(frame_idx - s.certain_idx) > age and not self._is_lost(s)]:
+        age, due = 0, suspects
+        while due:
             age += 1
             t = frame_idx + self._back * age
             features = self._features(t, present)
@@ -168,18 +174,20 @@ class Alibis:
                 Pick(of.row, max(range(len(of.ious)), key=of.ious.__getitem__), 0.0, max(of.ious), of.occlusion_score)
                 for of in proposals.scores()
             ]
-            hypotheses = self._batch.remember(t, features, proposals, picks)
-            for suspect, pick, found in zip(due, picks, hypotheses, strict=True):
-                suspect.occlusion_score = min(suspect.occlusion_score, pick.occlusion_score)
-                mask = found.mask_logits > 0
-                suspect.overlaps.append(_iou(mask, suspect.mask))
-                suspect.mask = mask
-                suspect.remembered = choose_memory(suspect.remembered, found.memory, self._config, self._capacity)
+            for suspect, pick in zip(due, picks, strict=True):
+                suspect.found(proposals.decoded.mask_logits[pick.row, pick.mask_idx][None, None], pick.occlusion_score)
+            # Where a way ends nothing reads its memory.
+            going_on = {
+                s: pick for s, pick in zip(due, picks, strict=True) if s.certain_idx != t and not self._is_lost(s)
+            }
+            if going_on:
+                hypotheses = self._batch.remember(t, features, proposals, list(going_on.values()))
+                for suspect, found in zip(going_on, hypotheses, strict=True):
+                    suspect.remembered = choose_memory(suspect.remembered, found.memory, self._config, self._capacity)
+            due = list(going_on)
 
     def _is_lost(self, suspect: Suspect) -> bool:
-        if suspect.occlusion_score <= self._audit.unseen:
-            return True
-        return bool(suspect.overlaps) and float(suspect.overlaps[-1]) < self._audit.lost
+        return suspect.occlusion_score <= self._audit.unseen or float(suspect.overlaps[-1]) < self._audit.lost
 
     # -- image features ------------------------------------------------------------------------------------------------
 
