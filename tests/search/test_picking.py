@@ -29,6 +29,26 @@ def test_slots_that_share_a_pathway_keep_sharing_on_a_certain_frame() -> None:
     assert picks == [Pick(4, 1, cumulative_score(-1.0, 0.9), 0.9, 6.0)] * 3
 
 
+def test_what_slots_share_is_noted_down_once() -> None:
+    """And what differs in a score alone is not the same."""
+    noted: list[Candidate] = []
+
+    def advance(chosen: Candidate, situation: Situation) -> str:
+        noted.append(chosen)
+        return f"{situation.carry}, then {chosen.mask_idx}"
+
+    def propose(candidates: Sequence[Candidate], situation: Situation) -> Sequence[Candidate]:
+        return [replace(c, score=c.score - 1.0) if c.slot_idx == 2 else c for c in candidates]
+
+    slots = [ScoredProposal(-1.0, FIRST, "root")] * 3
+    shared = Picking(slots, Policy(advance=advance), MemoryTreeConfig()).of_step()
+    assert [candidate.mask_idx for candidate in noted] == [1]
+    assert shared == [Pick(4, 1, cumulative_score(-1.0, 0.9), 0.9, 6.0, carry="root, then 1")] * 3
+    noted.clear()
+    picks = Picking(slots, Policy(advance=advance, propose=propose), MemoryTreeConfig()).of_step()
+    assert len(set(picks)) == len(noted) == 2
+
+
 def test_rows_follow_the_slots() -> None:
     slots = [ScoredProposal(-1.0, SECOND), ScoredProposal(-1.05, FIRST)]
     picks = Picking(slots, PAPER, MemoryTreeConfig(num_pathways=2)).of_step()

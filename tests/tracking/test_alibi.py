@@ -8,6 +8,7 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
 from interaction_calls import BRANCHING, NUM_FRAMES, Clip, State, track
 from support import assert_same, moving_disks
@@ -91,24 +92,29 @@ def test_a_correction_is_certain_however_near(predictor: SAM2LongVideoPredictor,
 def test_a_track_that_is_lost_or_out_of_sight_is_given_up(
     predictor: SAM2LongVideoPredictor, clip: Clip, given_up: dict[str, float], followed: int
 ) -> None:
+    """Memories are encoded of the mask itself and of each frame of its way but the last, which nothing reads."""
     attended: list[int] = []
+    encoded: list[int] = []
 
-    def frames_attended(policy: Policy) -> int:
+    def frames_attended(policy: Policy) -> np.ndarray:
         attended.clear()
+        encoded.clear()
         state = predictor.init_state(clip[0], memory_tree=MemoryTreeConfig(uncertainty_threshold=0.0), policy=policy)
         predictor.add_new_mask(state, 0, 1, clip[1][0, 0])
         track(predictor, state)
-        return len(attended)
+        return np.array([len(attended), len(encoded)])
 
     watching = Watching([8])
     policy = watching.policy()
     assert policy.audit is not None
     handle = predictor.memory_attention.register_forward_hook(lambda *_: attended.append(1))
+    other = predictor.memory_encoder.register_forward_hook(lambda *_: encoded.append(1))
     try:
         extra = frames_attended(replace(policy, audit=replace(policy.audit, **given_up))) - frames_attended(Policy())
     finally:
         handle.remove()
-    assert extra == followed
+        other.remove()
+    assert extra.tolist() == [followed, followed]
     assert {sighting.frame_idx for *_, sighting in watching.seen} == {5}
 
 
