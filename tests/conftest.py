@@ -21,7 +21,9 @@ pytest.register_assert_rewrite("checked_pass", "interaction_calls", "saving_jobs
 # What a test asserts must not depend on how busy the machine is.
 settings.register_profile("sam2long", deadline=None, suppress_health_check=[HealthCheck.too_slow])
 settings.load_profile("sam2long")
-torch.set_num_threads(min(2, torch.get_num_threads()))
+# Processes that share cores must not have threads for all of them: they would wait for each other at every step.
+_WORKERS = int(os.environ.get("PYTEST_XDIST_WORKER_COUNT", "1"))
+torch.set_num_threads(max(1, min(2, torch.get_num_threads()) // _WORKERS))
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
