@@ -120,12 +120,12 @@ class Picking:
             raise ValueError(f"select= must return num_pathways={num_slots} candidates, it returned {len(chosen)}")
         # Slots that share a pathway choose the same mask most of the time: it is noted down once.
         picks: dict[Any, Pick] = {}
-        for candidate in chosen:
-            row, evidence = self._slots[candidate.slot_idx].proposal.row, id(candidate.evidence)
-            alike = (row, evidence, replace(candidate, slot_idx=0))
+        for c in chosen:
+            row = self._slots[c.slot_idx].proposal.row
+            alike = (row, c.mask_idx, c.score, c.predicted_iou, c.occlusion_score, id(c.evidence))
             if alike not in picks:
-                picks[alike] = self._pick(candidate)
-            self._chosen.append((candidate, picks[alike]))
+                picks[alike] = self._pick(c)
+            self._chosen.append((c, picks[alike]))
         return [pick for _, pick in self._chosen]
 
     def suspects(self) -> list[Pick]:
